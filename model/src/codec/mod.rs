@@ -1,0 +1,86 @@
+//! Codecs: bytes → records, one file per venue or format.
+
+use crate::instrument::InstrumentTable;
+use crate::origin::Coordinates;
+use crate::record::{Depth, Quote, Reject, RejectReason, Trade};
+
+pub mod binance;
+
+/// What a block of messages became. Each message leaves exactly one trace in `tally`.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    pub trades: Vec<Trade>,
+    pub quotes: Vec<Quote>,
+    pub depths: Vec<Depth>,
+    pub rejects: Vec<Reject>,
+    pub tally: Tally,
+}
+
+/// Messages by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tally {
+    pub trades: u64,
+    pub quotes: u64,
+    pub depth_updates: u64,
+    pub depth_snapshots: u64,
+    pub rejects: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        self.trades += other.trades;
+        self.quotes += other.quotes;
+        self.depth_updates += other.depth_updates;
+        self.depth_snapshots += other.depth_snapshots;
+        self.rejects += other.rejects;
+    }
+
+    pub fn messages(&self) -> u64 {
+        self.trades + self.quotes + self.depth_updates + self.depth_snapshots + self.rejects
+    }
+}
+
+/// Why a message is not a record: the code, and what exactly was wrong, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: RejectReason,
+    pub detail: String,
+}
+
+/// Decodes the raw messages of one venue.
+pub struct Decoder {
+    venue: Box<str>,
+    messages: binance::Binance,
+}
+
+/// Venues whose raw messages can be decoded.
+pub const VENUES: [&str; 2] = ["BINANCE", "BINANCE_USDM"];
+
+impl Decoder {
+    /// `None` if `venue` is none of [`VENUES`].
+    pub fn new(venue: &str, instruments: InstrumentTable) -> Option<Self> {
+        VENUES.contains(&venue).then(|| Self {
+            venue: venue.into(),
+            messages: binance::Binance::new(venue, instruments),
+        })
+    }
+
+    /// Decodes one line (without its line end) into `out`; what cannot be decoded becomes a
+    /// [`Reject`] there. An empty line is nothing.
+    pub fn decode(&mut self, line: &[u8], at: Coordinates, out: &mut Decoded) {
+        if line.is_empty() {
+            return;
+        }
+        if let Err(problem) = self.messages.decode(line, at, out) {
+            out.tally.rejects += 1;
+            out.rejects.push(Reject {
+                venue: self.venue.clone(),
+                raw: line.to_vec(),
+                reason: problem.reason,
+                detail: problem.detail,
+                ts_recv: binance::receive_time(line),
+                at,
+            });
+        }
+    }
+}

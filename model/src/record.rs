@@ -1,0 +1,262 @@
+//! What a message becomes: trade, quote, depth mark, reject.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+use crate::decimal::Decimal;
+use crate::instrument::Instrument;
+use crate::intern::Interner;
+use crate::origin::Coordinates;
+use crate::time::Nanos;
+
+/// What a stream or feed carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataType {
+    Trades,
+    Quotes,
+    Depth,
+}
+
+impl DataType {
+    pub const ALL: [Self; 3] = [Self::Trades, Self::Quotes, Self::Depth];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trades => "trades",
+            Self::Quotes => "quotes",
+            Self::Depth => "depth",
+        }
+    }
+}
+
+/// The scope in which a venue numbers its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stream {
+    pub instrument: Instrument,
+    pub data_type: DataType,
+}
+
+/// The aggressor's side.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Side {
+    Buy,
+    Sell,
+    SellShort,
+    #[default]
+    Unknown,
+}
+
+impl Side {
+    pub const ALL: [Self; 4] = [Self::Buy, Self::Sell, Self::SellShort, Self::Unknown];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "BUY",
+            Self::Sell => "SELL",
+            Self::SellShort => "SELL_SHORT",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// One execution.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Trade {
+    pub instrument: Instrument,
+    /// The venue's own id of the trade, unique within the stream.
+    pub trade_id: u64,
+    /// The venue's number in the stream; equals `trade_id` where the venue numbers its trades.
+    pub sequence: u64,
+    /// The venue's clock.
+    pub ts_event: Nanos,
+    /// Ours, when it was received; the venue's sending time where the capture has none.
+    pub ts_recv: Nanos,
+    pub price: Decimal,
+    pub quantity: Decimal,
+    pub side: Side,
+    pub vendor_data: VendorData,
+    pub at: Coordinates,
+}
+
+/// Best bid and offer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Quote {
+    pub instrument: Instrument,
+    /// The venue's update id: rises within the stream, but not by ones.
+    pub sequence: u64,
+    pub ts_event: Nanos,
+    pub ts_recv: Nanos,
+    pub bid_price: Decimal,
+    pub bid_quantity: Decimal,
+    pub ask_price: Decimal,
+    pub ask_quantity: Decimal,
+    pub vendor_data: VendorData,
+    pub at: Coordinates,
+}
+
+/// An order-book update: its place in the stream's numbering; the levels are not kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Depth {
+    pub instrument: Instrument,
+    /// First number that the update covers: the venue's previous number + 1 where it names that
+    /// (`pu` + 1), otherwise the update's own first (`U`).
+    pub first: u64,
+    /// Last number that the update covers (`u`).
+    pub last: u64,
+    pub ts_event: Nanos,
+    pub ts_recv: Nanos,
+    pub at: Coordinates,
+}
+
+/// A message that could not become a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reject {
+    pub venue: Box<str>,
+    /// The message as it came, without its line end.
+    pub raw: Vec<u8>,
+    pub reason: RejectReason,
+    /// What exactly was wrong, for a person.
+    pub detail: String,
+    /// Receive time, where the line had one that could be read.
+    pub ts_recv: Option<Nanos>,
+    pub at: Coordinates,
+}
+
+/// Why a message was rejected: the stable code in the `reason` column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    NotUtf8,
+    NotJson,
+    UnknownEvent,
+    MissingField,
+    /// A field is there but has the wrong type or form.
+    InvalidField,
+    /// More than 12 decimals: it would have to be rounded.
+    TooPrecise,
+    OutOfRange,
+    Negative,
+    /// The line is longer than the source accepts; `raw` is its head.
+    TooLong,
+    /// Same identity as an earlier record of the stream, but other content.
+    Contradiction,
+    /// More unknown raw symbols than a job accepts.
+    TooManyInstruments,
+    /// The stream's sequence set has reached its bound of runs.
+    TooManyGaps,
+}
+
+impl RejectReason {
+    pub const ALL: [Self; 12] = [
+        Self::NotUtf8,
+        Self::NotJson,
+        Self::UnknownEvent,
+        Self::MissingField,
+        Self::InvalidField,
+        Self::TooPrecise,
+        Self::OutOfRange,
+        Self::Negative,
+        Self::TooLong,
+        Self::Contradiction,
+        Self::TooManyInstruments,
+        Self::TooManyGaps,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "not_utf8",
+            Self::NotJson => "not_json",
+            Self::UnknownEvent => "unknown_event",
+            Self::MissingField => "missing_field",
+            Self::InvalidField => "invalid_field",
+            Self::TooPrecise => "too_precise",
+            Self::OutOfRange => "out_of_range",
+            Self::Negative => "negative",
+            Self::TooLong => "too_long",
+            Self::Contradiction => "contradiction",
+            Self::TooManyInstruments => "too_many_instruments",
+            Self::TooManyGaps => "too_many_gaps",
+        }
+    }
+}
+
+/// Field name → value, as the vendor gave them: what K2 has no column for.
+pub type VendorPairs = Vec<(Box<str>, Box<str>)>;
+
+static VENDOR_DATA: Interner<VendorPairs> = Interner::new();
+static NO_VENDOR_DATA: VendorPairs = Vec::new();
+
+/// A record's vendor data: shared where few values recur, owned where each record has its own.
+#[derive(Clone)]
+pub enum VendorData {
+    Shared(&'static VendorPairs),
+    Owned(Box<VendorPairs>),
+}
+
+impl VendorData {
+    pub const EMPTY: Self = Self::Shared(&NO_VENDOR_DATA);
+
+    /// Interns `pairs`. Only for values of which there are few: an interned value is never freed.
+    pub fn shared(pairs: VendorPairs) -> Self {
+        if pairs.is_empty() { Self::EMPTY } else { Self::Shared(VENDOR_DATA.intern(pairs)) }
+    }
+
+    pub fn pairs(&self) -> &VendorPairs {
+        match self {
+            Self::Shared(pairs) => pairs,
+            Self::Owned(pairs) => pairs,
+        }
+    }
+}
+
+impl PartialEq for VendorData {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.pairs(), other.pairs()) || self.pairs() == other.pairs()
+    }
+}
+
+impl Eq for VendorData {}
+
+impl PartialOrd for VendorData {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for VendorData {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.pairs().cmp(other.pairs())
+    }
+}
+
+impl Hash for VendorData {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pairs().hash(state);
+    }
+}
+
+impl fmt::Debug for VendorData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.pairs().iter().map(|(key, value)| (key, value))).finish()
+    }
+}
+
+impl Serialize for VendorData {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pairs().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for VendorData {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = VendorPairs::deserialize(deserializer)?;
+        Ok(if pairs.is_empty() { Self::EMPTY } else { Self::Owned(Box::new(pairs)) })
+    }
+}
