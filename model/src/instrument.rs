@@ -54,6 +54,19 @@ struct Entry {
     route: u64,
 }
 
+/// Bytes of a raw symbol; a longer one is not a symbol but a mangled message.
+pub const RAW_SYMBOL_BYTES_MAX: usize = 64;
+
+/// Whether `text` can be a venue's own spelling of a symbol.
+pub fn is_raw_symbol(text: &str) -> bool {
+    (1..=RAW_SYMBOL_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_raw_symbol_byte)
+}
+
+/// ASCII letters, digits and what venues put between them.
+pub(crate) fn is_raw_symbol_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-./:+@#".contains(&byte)
+}
+
 /// What is known of an instrument.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +165,66 @@ impl<'de> Deserialize<'de> for Instrument {
     }
 }
 
+/// The instrument data that K2 ships.
+const SHIPPED: [&str; 2] = [
+    include_str!("../data/instruments/binance.toml"),
+    include_str!("../data/instruments/binance_usdm.toml"),
+];
+
+/// Why a text is not instrument data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("read instrument data, line {line}: {reason}")]
+pub struct InstrumentDataError {
+    /// From 1.
+    pub line: usize,
+    pub reason: String,
+}
+
+/// One line of instrument data, which is named by its venue and raw symbol.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    /// If absent, `BASE-QUOTE` where both are known, otherwise the raw symbol.
+    symbol: Option<Box<str>>,
+    #[serde(default)]
+    asset_class: AssetClass,
+    #[serde(default)]
+    base: Box<str>,
+    #[serde(default)]
+    quote: Box<str>,
+    #[serde(default = "InstrumentParts::default_tier", deserialize_with = "tier")]
+    tier: u8,
+}
+
+fn tier<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let tier = i64::deserialize(deserializer)?;
+    let known = u8::try_from(tier).ok().filter(|tier| (1..=4).contains(tier));
+    known.ok_or_else(|| serde::de::Error::custom(format!("tier {tier} is not from 1 to 4")))
+}
+
+impl Row {
+    fn instrument(self, venue: &str, raw_symbol: &str) -> Instrument {
+        let Self { symbol, asset_class, base, quote, tier } = self;
+        let symbol = symbol.unwrap_or_else(|| {
+            if base.is_empty() || quote.is_empty() {
+                raw_symbol.into()
+            } else {
+                format!("{base}-{quote}").into()
+            }
+        });
+        let (venue, raw_symbol) = (venue.into(), raw_symbol.into());
+        Instrument::new(InstrumentParts {
+            venue,
+            symbol,
+            raw_symbol,
+            asset_class,
+            base,
+            quote,
+            tier,
+        })
+    }
+}
+
 /// A job's instrument data: (venue, raw symbol) → instrument.
 #[derive(Clone, Debug, Default)]
 pub struct InstrumentTable {
@@ -159,6 +232,63 @@ pub struct InstrumentTable {
 }
 
 impl InstrumentTable {
+    /// The instruments that K2 knows by itself.
+    pub fn shipped() -> Self {
+        let mut table = Self::default();
+        for text in SHIPPED {
+            table.extend_from_toml(text).expect("the shipped data is read in a test");
+        }
+        table
+    }
+
+    /// Adds the instruments of `text`, in place of earlier ones of the same venue and raw symbol.
+    /// At an error nothing is added.
+    ///
+    /// A venue is a table, and each of its raw symbols a line:
+    ///
+    /// ```
+    /// # use k2_model::{AssetClass, InstrumentTable};
+    /// # let mut table = InstrumentTable::default();
+    /// table.extend_from_toml(r#"
+    /// [BINANCE]
+    /// BTCUSDT = { base = "BTC", quote = "USDT", tier = 1 }
+    ///
+    /// [ASX]
+    /// BHP = { symbol = "BHP", asset_class = "equities", quote = "AUD" }
+    /// "#)?;
+    /// assert_eq!(&*table.get("BINANCE", "BTCUSDT").unwrap().symbol, "BTC-USDT");
+    /// assert_eq!(table.get("ASX", "BHP").unwrap().asset_class, AssetClass::Equities);
+    /// # Ok::<(), k2_model::instrument::InstrumentDataError>(())
+    /// ```
+    ///
+    /// Every field may be left out: `symbol` is then `BASE-QUOTE`, or the raw symbol where one of
+    /// these is unknown; `asset_class` crypto; `tier` 3. An unknown field, a raw symbol that comes
+    /// twice, and a name that cannot be a symbol are errors.
+    pub fn extend_from_toml(&mut self, text: &str) -> Result<(), InstrumentDataError> {
+        type Venues = BTreeMap<toml::Spanned<String>, BTreeMap<toml::Spanned<String>, Row>>;
+        let error_at = |start: usize, reason: String| {
+            let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
+            InstrumentDataError { line, reason }
+        };
+        let venues: Venues = toml::from_str(text).map_err(|error| {
+            error_at(error.span().map_or(0, |span| span.start), error.message().to_owned())
+        })?;
+        let names =
+            venues.iter().flat_map(|(venue, rows)| std::iter::once(venue).chain(rows.keys()));
+        for name in names {
+            if !is_raw_symbol(name.get_ref()) {
+                let reason = format!("{:?} cannot be a venue or raw symbol", name.get_ref());
+                return Err(error_at(name.span().start, reason));
+            }
+        }
+        for (venue, rows) in venues {
+            for (raw_symbol, row) in rows {
+                self.insert(row.instrument(venue.get_ref(), raw_symbol.get_ref()));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds `instrument`, in place of an earlier one of the same venue and raw symbol.
     pub fn insert(&mut self, instrument: Instrument) {
         let venue = self.by_raw.entry(instrument.venue.clone()).or_default();
@@ -194,5 +324,73 @@ impl InstrumentTable {
 
     pub fn is_empty(&self) -> bool {
         self.by_raw.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<InstrumentTable, InstrumentDataError> {
+        let mut table = InstrumentTable::default();
+        table.extend_from_toml(text).map(|()| table)
+    }
+
+    #[test]
+    fn shipped_data_names_the_busiest_pairs_of_each_venue() {
+        let table = InstrumentTable::shipped();
+        for (venue, asset_class) in
+            [("BINANCE", AssetClass::Crypto), ("BINANCE_USDM", AssetClass::Futures)]
+        {
+            let of_venue: Vec<_> = table.iter().filter(|known| &*known.venue == venue).collect();
+            assert!(of_venue.len() >= 200, "{venue}: {}", of_venue.len());
+            for known in of_venue {
+                assert_eq!(known.asset_class, asset_class, "{known:?}");
+                assert_eq!(*known.symbol, *format!("{}-{}", known.base, known.quote));
+                assert_eq!(*known.raw_symbol, *format!("{}{}", known.base, known.quote));
+                assert!((1..=4).contains(&known.tier));
+            }
+            assert_eq!(table.get(venue, "BTCUSDT").unwrap().tier, 1);
+        }
+        let pepe = table.get("BINANCE_USDM", "1000PEPEUSDT").unwrap();
+        assert_eq!((&*pepe.symbol, &*pepe.base), ("1000PEPE-USDT", "1000PEPE"));
+    }
+
+    #[test]
+    fn a_users_data_extends_and_overrides_what_is_shipped() {
+        let mut table = InstrumentTable::shipped();
+        let shipped = table.len();
+        let data = "[BINANCE]\nBTCUSDT = { base = 'XBT', quote = 'USDT', tier = 4 }\nNEWCOIN = {}\n\
+                    [KRAKEN]\n'BTC/USD' = { base = 'BTC', quote = 'USD' }\n";
+        table.extend_from_toml(data).unwrap();
+        assert_eq!(table.len(), shipped + 2);
+        let bitcoin = table.get("BINANCE", "BTCUSDT").unwrap();
+        assert_eq!((&*bitcoin.symbol, bitcoin.tier), ("XBT-USDT", 4));
+        let new = table.get("BINANCE", "NEWCOIN").unwrap();
+        assert_eq!((&*new.symbol, &*new.base, new.tier), ("NEWCOIN", "", 3));
+        assert_eq!(&*table.get("KRAKEN", "BTC/USD").unwrap().symbol, "BTC-USD");
+    }
+
+    #[test]
+    fn an_error_names_its_line_and_leaves_the_table_alone() {
+        let wrong = [
+            ("[A]\nX = {}\nX = {}\n", 3, "duplicate key"),
+            ("[A]\nX = { bace = 'B' }\n", 2, "unknown field `bace`"),
+            ("[A]\n\n# Too high.\nX = { tier = 5 }\n", 4, "tier 5 is not from 1 to 4"),
+            ("[A]\nX = { tier = 'high' }\n", 2, "invalid type"),
+            ("[A]\nX = { asset_class = 'coin' }\n", 2, "unknown variant `coin`"),
+            ("[A]\nY = {}\n'' = {}\n", 3, "cannot be a venue or raw symbol"),
+            ("[A]\n'X Y' = {}\n", 2, "cannot be a venue or raw symbol"),
+            ("X = 1\n", 1, "invalid type"),
+            ("[A\n", 1, ""),
+        ];
+        for (text, line, reason) in wrong {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.line, line, "{text:?}: {error}");
+            assert!(error.reason.contains(reason), "{text:?}: {error}");
+        }
+        let mut table = InstrumentTable::default();
+        table.extend_from_toml("[A]\nX = {}\nY = { tier = 9 }\n").unwrap_err();
+        assert!(table.is_empty());
     }
 }

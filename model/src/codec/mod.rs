@@ -4,10 +4,11 @@ use crate::instrument::InstrumentTable;
 use crate::origin::Coordinates;
 use crate::record::{Depth, Quote, Reject, RejectReason, Trade};
 
-pub mod binance;
+mod binance;
+mod number;
 
 /// What a block of messages became. Each message leaves exactly one trace in `tally`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     pub trades: Vec<Trade>,
     pub quotes: Vec<Quote>,
@@ -23,6 +24,8 @@ pub struct Tally {
     pub quotes: u64,
     pub depth_updates: u64,
     pub depth_snapshots: u64,
+    /// Messages about the connection, not the market: replies to subscriptions. Ignored.
+    pub control: u64,
     pub rejects: u64,
 }
 
@@ -32,11 +35,13 @@ impl Tally {
         self.quotes += other.quotes;
         self.depth_updates += other.depth_updates;
         self.depth_snapshots += other.depth_snapshots;
+        self.control += other.control;
         self.rejects += other.rejects;
     }
 
     pub fn messages(&self) -> u64 {
-        self.trades + self.quotes + self.depth_updates + self.depth_snapshots + self.rejects
+        let market = self.trades + self.quotes + self.depth_updates + self.depth_snapshots;
+        market + self.control + self.rejects
     }
 }
 
@@ -63,6 +68,14 @@ impl Decoder {
             venue: venue.into(),
             messages: binance::Binance::new(venue, instruments),
         })
+    }
+
+    /// Leaves every message to the general parser: slower, with the same results. The oracle of
+    /// tests and the baseline of benchmarks.
+    #[must_use]
+    pub fn without_fast_path(mut self) -> Self {
+        self.messages.read_generally();
+        self
     }
 
     /// Decodes one line (without its line end) into `out`; what cannot be decoded becomes a

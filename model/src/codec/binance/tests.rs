@@ -1,0 +1,1 @@
+//! Both readers, on messages as the venue sends them and on mangled ones.
