@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::origin::Coordinates;
 use crate::record::Stream;
 use crate::time::Nanos;
 
@@ -30,6 +31,15 @@ impl Gap {
     pub fn is_open(&self) -> bool {
         self.healed.is_none()
     }
+}
+
+/// A gap that opened (`+1`) or went away (`-1`): one row of the gaps' log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GapChange {
+    pub gap: Gap,
+    pub diff: i8,
+    /// The message that caused the change.
+    pub at: Coordinates,
 }
 
 /// Why the numbers are missing.

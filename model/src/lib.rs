@@ -33,8 +33,8 @@ pub mod time;
 
 pub use bar::{Bar, Timeframe};
 pub use decimal::{Decimal, Wide};
-pub use gap::{Gap, GapCause, Severity, SeverityLevels};
+pub use gap::{Gap, GapCause, GapChange, Severity, SeverityLevels};
 pub use instrument::{AssetClass, Instrument, InstrumentTable};
-pub use origin::{Coordinates, Origin};
+pub use origin::{Coordinates, Offsets, Origin};
 pub use record::{DataType, Depth, Quote, Reject, RejectReason, Side, Stream, Trade, VendorData};
 pub use time::{Nanos, Time};

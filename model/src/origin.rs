@@ -1,6 +1,7 @@
 //! Where a record came from.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -41,6 +42,74 @@ impl Origin {
 pub struct Coordinates {
     pub origin: Origin,
     pub offset: u64,
+}
+
+/// For each origin the *next* offset to read. An origin that is not here is read from its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offsets(BTreeMap<Origin, u64>);
+
+impl Offsets {
+    /// The next offset to read; 0 for an origin never read.
+    pub fn next(&self, origin: Origin) -> u64 {
+        self.0.get(&origin).copied().unwrap_or(0)
+    }
+
+    /// Whether the message at `at` is already in.
+    pub fn covers(&self, at: Coordinates) -> bool {
+        at.offset < self.next(at.origin)
+    }
+
+    /// Moves `origin` on to `next`; never back.
+    pub fn advance(&mut self, origin: Origin, next: u64) {
+        let entry = self.0.entry(origin).or_insert(next);
+        *entry = (*entry).max(next);
+    }
+
+    /// Moves each origin on to where `other` is, if that is further.
+    pub fn advance_all(&mut self, other: &Self) {
+        for (origin, next) in other.iter() {
+            self.advance(origin, next);
+        }
+    }
+
+    /// The further of the two, origin by origin.
+    #[must_use]
+    pub fn furthest(mut self, other: &Self) -> Self {
+        self.advance_all(other);
+        self
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
+        self.0.iter().map(|(origin, next)| (*origin, *next))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `{source: {partition: next}}`, for the summary of a snapshot and for answers.
+    pub fn to_json(&self) -> String {
+        let mut sources: BTreeMap<&str, BTreeMap<i32, u64>> = BTreeMap::new();
+        for (origin, next) in self.iter() {
+            sources.entry(origin.source()).or_default().insert(origin.partition(), next);
+        }
+        serde_json::to_string(&sources).expect("texts and numbers always serialise")
+    }
+
+    /// Reads what [`Offsets::to_json`] wrote.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        let sources: BTreeMap<String, BTreeMap<i32, u64>> = serde_json::from_str(json)?;
+        let origins = sources.iter().flat_map(|(source, partitions)| {
+            partitions.iter().map(|(partition, next)| (Origin::new(source, *partition), *next))
+        });
+        Ok(Self(origins.collect()))
+    }
+}
+
+impl FromIterator<(Origin, u64)> for Offsets {
+    fn from_iter<I: IntoIterator<Item = (Origin, u64)>>(offsets: I) -> Self {
+        Self(offsets.into_iter().collect())
+    }
 }
 
 impl PartialEq for Origin {

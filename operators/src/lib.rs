@@ -1,1 +1,13 @@
+//! One operator a file: sources, decoding, sequencing. What happens to records on their way.
 
+pub mod batch;
+pub mod decode;
+mod error;
+pub mod ingest;
+pub mod kit;
+pub mod sequence;
+pub mod state;
+
+pub use batch::{Batch, Boundary, Numbered, Parcel, SourceMark, StateShard};
+pub use state::SavedState;
+pub use error::Error;

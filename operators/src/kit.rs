@@ -1,0 +1,5 @@
+//! What operators share.
+
+pub mod budget;
+pub mod metrics;
+pub mod stash;

@@ -1,0 +1,320 @@
+//! Exact deduplication and gaps: which records are new, and which numbers are missing.
+//!
+//! * **Input**: parcels of records, in any order within a time; batch boundaries, broadcast.
+//! * **Output**: see [`Sequenced`].
+//! * **Routing**: a parcel says its worker; each stream has one owner, by its instrument.
+//! * **Progress**: a time is judged once both frontiers have passed it, block after block in order
+//!   of offset, so arrival order and the number of workers cannot matter.
+//! * **State**: a [`StreamState`] per stream: runs of numbers (24 bytes each) or a bounded window
+//!   of ids, 8 KiB of fingerprints, counts, the latest record.
+//! * **Restart**: `resumed` seeds each stream; a boundary at the end of a time emits the state as
+//!   of that time, to be saved with the batch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use k2_model::{
+    Coordinates, Gap, GapCause, GapChange, Offsets, Reject, RejectReason, Stream, Time,
+};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::operator::Operator;
+
+use crate::batch::{Batch, Boundary, Numbered, Parcel, StateShard};
+use crate::kit::metrics::Metrics;
+use crate::kit::stash::Stash;
+
+pub mod ids;
+pub mod prints;
+pub mod runs;
+pub mod stream;
+
+pub use ids::WindowLimits;
+pub use runs::Hole;
+pub use stream::{Numbers, StreamCounts, StreamState, Verdict};
+
+/// What one worker found in one time.
+#[derive(Debug)]
+pub struct Judged<R> {
+    /// Records seen for the first time, in order of offset within each block.
+    pub unique: Vec<Batch<R>>,
+    /// Records whose number came before with other content, and those that had no room.
+    pub rejects: Vec<Reject>,
+    /// Gaps as they change over this time; what opened and healed within it is not here.
+    pub gaps: Vec<GapChange>,
+    /// What each touched stream's counts grew by.
+    pub counts: Vec<(Stream, StreamCounts)>,
+    /// Of each touched stream the latest unique record of this time.
+    pub latest: Vec<R>,
+    /// The state as of the end of this time, if a batch ends with it, and the batch's upper.
+    pub state: Option<(Time, StateShard)>,
+}
+
+/// What must survive a restart, and the limits.
+pub struct SequenceConfig<R> {
+    /// The states of the streams that this worker owns, as of the resume position.
+    pub resumed: Vec<StreamState<R>>,
+    /// Rows below these offsets are in the table already and are not handed on.
+    pub stored: Offsets,
+    pub window: WindowLimits,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Judges each record against its stream. One [`Judged`] per worker and non-empty time.
+pub fn sequence<'scope, R: Numbered>(
+    parcels: StreamVec<'scope, Time, Parcel<R>>,
+    boundaries: StreamVec<'scope, Time, Boundary>,
+    config: SequenceConfig<R>,
+) -> StreamVec<'scope, Time, Rc<Judged<R>>> {
+    let name = format!("Sequence {}", R::DATA_TYPE.as_str());
+    let by_owner = Exchange::new(|parcel: &Parcel<R>| parcel.worker);
+    parcels.binary_frontier(boundaries, by_owner, Pipeline, &name, |capability, _info| {
+        drop(capability);
+        // All streams of this worker.
+        let mut streams = Streams::new(config);
+        // What came for times that are still open.
+        let mut stash: Stash<Arrivals<R>> = Stash::new();
+
+        move |(parcels, parcel_frontier), (boundaries, boundary_frontier), output| {
+            // STEP 1. Stash arrivals; the first of each time retains the right to answer at it.
+            parcels.for_each_time(|time, batches| {
+                let arrived = &mut stash.at(&time, output.output_index()).parcels;
+                arrived.extend(batches.flat_map(|batch| batch.drain(..)));
+            });
+            boundaries.for_each_time(|time, batches| {
+                let ends = &mut stash.at(&time, output.output_index()).ends;
+                ends.extend(batches.flat_map(|batch| batch.drain(..)).map(|end| end.upper));
+            });
+            // STEP 2. Judge closed times, oldest first.
+            while let Some((time, arrivals)) =
+                stash.next_closed(&[parcel_frontier, boundary_frontier])
+            {
+                let judged = streams.judge(arrivals);
+                output.session(&time).give(Rc::new(judged));
+            }
+        }
+    })
+}
+
+struct Arrivals<R> {
+    parcels: Vec<Parcel<R>>,
+    /// Upper ends of batches that end with this time: at most one.
+    ends: Vec<Time>,
+}
+
+impl<R> Default for Arrivals<R> {
+    fn default() -> Self {
+        Self { parcels: Vec::new(), ends: Vec::new() }
+    }
+}
+
+/// The streams of one worker, and what the time at hand has done to them. Knows no time.
+struct Streams<R> {
+    states: Vec<StreamState<R>>,
+    /// Instrument → place in `states`. Only looked up, never iterated.
+    places: HashMap<usize, usize, std::hash::BuildHasherDefault<AddressHasher>>,
+    stored: Offsets,
+    window: WindowLimits,
+    metrics: Arc<Metrics>,
+    /// Of each state what this time changed; empty between times.
+    touched: Vec<Touched>,
+    touched_places: Vec<usize>,
+}
+
+#[derive(Clone, Default)]
+struct Touched {
+    counts: StreamCounts,
+    /// (Event time, number) and place (batch, offset) of the latest unique record.
+    latest: Option<(i64, u64, usize, u64)>,
+    holes: BTreeMap<Hole, (i64, Option<Coordinates>)>,
+    is_touched: bool,
+}
+
+impl<R: Numbered> Streams<R> {
+    fn new(config: SequenceConfig<R>) -> Self {
+        let SequenceConfig { resumed, stored, window, metrics } = config;
+        let addresses = resumed.iter().map(|state| state.stream.instrument.address());
+        let places = addresses.enumerate().map(|(place, address)| (address, place)).collect();
+        let touched = vec![Touched::default(); resumed.len()];
+        Self { states: resumed, places, stored, window, metrics, touched, touched_places: Vec::new() }
+    }
+
+    fn judge(&mut self, arrivals: Arrivals<R>) -> Judged<R> {
+        let mut parcels = arrivals.parcels;
+        parcels.sort_by_key(|parcel| (parcel.origin, parcel.first_offset));
+        let mut rejects = Vec::new();
+        let mut unique = Vec::with_capacity(parcels.len());
+        for (at, parcel) in parcels.into_iter().enumerate() {
+            let rows = self.judge_parcel(at, parcel, &mut rejects);
+            unique.push(Arc::new(rows));
+        }
+        let mut judged = self.finish_time(&unique, rejects);
+        self.drop_stored(&mut unique);
+        unique.retain(|batch| !batch.is_empty());
+        judged.unique = unique;
+        judged.state = arrivals.ends.first().map(|&upper| self.save(upper));
+        judged
+    }
+
+    /// Keeps the unique rows of one parcel.
+    fn judge_parcel(&mut self, at: usize, parcel: Parcel<R>, rejects: &mut Vec<Reject>) -> Vec<R> {
+        let mut rows = parcel.rows;
+        let mut last_seen = (usize::MAX, 0);
+        rows.retain(|row| {
+            let address = row.instrument().address();
+            if last_seen.0 != address {
+                last_seen = (address, self.place_of(row));
+            }
+            let place = last_seen.1;
+            let touched = &mut self.touched[place];
+            if !touched.is_touched {
+                touched.is_touched = true;
+                self.touched_places.push(place);
+            }
+            let holes = &mut touched.holes;
+            let report = |hole: Hole, diff: i8| {
+                let (sum, cause) = holes.entry(hole).or_default();
+                *sum += i64::from(diff);
+                *cause = Some(row.at());
+            };
+            let verdict =
+                self.states[place].judge(row, self.window, &mut touched.counts, report);
+            match verdict {
+                Verdict::Unique => {
+                    let latest = (row.ts_event().0, row.numbers().1, at, row.at().offset);
+                    touched.latest = touched.latest.max(Some(latest));
+                }
+                Verdict::Duplicate => {}
+                Verdict::Contradiction => {
+                    let detail = "same number as an earlier record of the stream, other content";
+                    rejects.push(reject_of(row, RejectReason::Contradiction, detail));
+                }
+                Verdict::Refused => {
+                    let detail = "the stream has as many gaps as its sequence set may hold";
+                    rejects.push(reject_of(row, RejectReason::TooManyGaps, detail));
+                }
+            }
+            verdict == Verdict::Unique
+        });
+        rows
+    }
+
+    fn place_of(&mut self, row: &R) -> usize {
+        let next = self.states.len();
+        let place = *self.places.entry(row.instrument().address()).or_insert(next);
+        if place == next {
+            self.states.push(StreamState::new(row.stream()));
+            self.touched.push(Touched::default());
+        }
+        place
+    }
+
+    /// Merges what the time changed into the states, in order of stream, and reports it.
+    fn finish_time(&mut self, unique: &[Batch<R>], rejects: Vec<Reject>) -> Judged<R> {
+        let mut judged = Judged {
+            unique: Vec::new(),
+            rejects,
+            gaps: Vec::new(),
+            counts: Vec::new(),
+            latest: Vec::new(),
+            state: None,
+        };
+        let mut places = std::mem::take(&mut self.touched_places);
+        places.sort_by_key(|&place| self.states[place].stream);
+        for place in places.drain(..) {
+            let touched = std::mem::take(&mut self.touched[place]);
+            let state = &mut self.states[place];
+            state.counts.merge(&touched.counts);
+            judged.counts.push((state.stream, touched.counts));
+            if let Some((_, _, at, offset)) = touched.latest {
+                let rows = &unique[at];
+                let row = rows.partition_point(|row| row.at().offset < offset);
+                judged.latest.push(rows[row].clone());
+                state.note_latest(&rows[row]);
+            }
+            let stream = state.stream;
+            judged.gaps.extend(touched.holes.into_iter().filter_map(|(hole, (diff, at))| {
+                let at = at.expect("a reported hole has a cause");
+                let diff = i8::try_from(diff).expect("a hole stands at most once");
+                (diff != 0).then(|| GapChange { gap: gap_of(stream, &hole), diff, at })
+            }));
+        }
+        self.touched_places = places;
+        self.count(&judged);
+        judged
+    }
+
+    fn count(&self, judged: &Judged<R>) {
+        let mut sum = StreamCounts::default();
+        judged.counts.iter().for_each(|(_, counts)| sum.merge(counts));
+        self.metrics.sequence_unique.add(sum.unique);
+        self.metrics.sequence_duplicates.add(sum.duplicates);
+        self.metrics.sequence_contradictions.add(sum.contradictions);
+        self.metrics.sequence_out_of_order.add(sum.out_of_order);
+        let opened = |change: &&GapChange| change.diff > 0 && change.gap.is_open();
+        let healed = |change: &&GapChange| change.diff > 0 && !change.gap.is_open();
+        self.metrics.sequence_gaps_opened.add(judged.gaps.iter().filter(opened).count() as u64);
+        self.metrics.sequence_gaps_healed.add(judged.gaps.iter().filter(healed).count() as u64);
+    }
+
+    /// Drops the rows that an earlier run has stored beyond the resume position.
+    fn drop_stored(&self, unique: &mut [Batch<R>]) {
+        for batch in unique {
+            let Some(first) = batch.first() else { continue };
+            if self.stored.covers(first.at()) {
+                let kept = batch.iter().filter(|row| !self.stored.covers(row.at()));
+                *batch = Arc::new(kept.cloned().collect());
+            }
+        }
+    }
+
+    fn save(&self, upper: Time) -> (Time, StateShard) {
+        let mut states: Vec<&StreamState<R>> = self.states.iter().collect();
+        states.sort_by_key(|state| state.stream);
+        let states = states.into_iter().map(StreamState::encode).collect();
+        (upper, StateShard { data_type: R::DATA_TYPE, states })
+    }
+}
+
+/// The gap that `hole` is in `stream`.
+pub fn gap_of(stream: Stream, hole: &Hole) -> Gap {
+    Gap {
+        stream,
+        first_missing: hole.first,
+        last_missing: hole.last,
+        revealed: hole.revealed,
+        healed: hole.healed,
+        cause: GapCause::Feed,
+    }
+}
+
+/// The record's own bytes are gone after decoding, so a reject of one carries it as JSON.
+fn reject_of<R: Numbered>(row: &R, reason: RejectReason, detail: &str) -> Reject {
+    Reject {
+        venue: row.instrument().venue.clone(),
+        raw: serde_json::to_vec(row).expect("a record is plain data"),
+        reason,
+        detail: detail.into(),
+        ts_recv: Some(row.ts_recv()),
+        at: row.at(),
+    }
+}
+
+/// Hashes an instrument's address: a multiplication spreads it, since its low bits are zero.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl std::hash::Hasher for AddressHasher {
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only addresses are hashed here");
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
