@@ -23,7 +23,7 @@ fn the_first_ten_thousand_lines_of_the_default_seed_never_change() {
     );
     assert_eq!(
         format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&lines)),
-        "58db4426efd62ce513af31935798bce2"
+        "ed7c9b78ffdc761a9070309d8ae074b8"
     );
 }
 
@@ -32,7 +32,7 @@ fn every_kind_of_line_and_flaw_of_a_seed_never_changes() {
     let (lines, _) = generated(everything(7, 10_000));
     assert_eq!(
         format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&lines)),
-        "24338770d499e793db5a4ab04d28cd19"
+        "ed7115e1adbeeb052f7afeee55c8e439"
     );
 }
 
