@@ -13,12 +13,7 @@
 //! There are two readers. [`fast`] knows the exact bytes of today's messages and gives up at any
 //! surprise; [`general`] takes any JSON and says what is wrong. What [`fast`] takes, [`general`]
 //! takes alike: that is a property under test, and the fuzz target `decode_binance`.
-//!
-//! [`Trade`]: crate::record::Trade
-//! [`Quote`]: crate::record::Quote
-//! [`Depth`]: crate::record::Depth
 
-mod emit;
 mod fast;
 mod general;
 mod symbols;
@@ -27,9 +22,9 @@ mod tests;
 
 use crate::codec::{Decoded, Problem};
 use crate::decimal::Decimal;
-use crate::instrument::{InstrumentTable, is_raw_symbol_byte};
+use crate::instrument::{Instrument, InstrumentTable};
 use crate::origin::Coordinates;
-use crate::record::{Side, VendorData};
+use crate::record::{Depth, Quote, Side, Trade, VendorData};
 use crate::time::Nanos;
 
 use symbols::{Symbol, Symbols};
@@ -41,18 +36,20 @@ pub(super) struct Binance {
     fast: bool,
 }
 
-/// What either reader makes of a message.
+/// What the general reader makes of a message; the fast one takes only records.
 enum Message<'a> {
-    Record {
-        symbol: Symbol<'a>,
-        ts_event: Nanos,
-        ts_recv: Nanos,
-        body: Body,
-    },
+    Record(Record<'a>),
     /// A depth snapshot: of REST, or of a partial-depth stream.
     Snapshot,
     /// A reply to a subscription.
     Control,
+}
+
+struct Record<'a> {
+    symbol: Symbol<'a>,
+    ts_event: Nanos,
+    ts_recv: Nanos,
+    body: Body,
 }
 
 enum Body {
@@ -80,6 +77,8 @@ enum Body {
 struct VendorHandles {
     not_best_match: VendorData,
     best_match: VendorData,
+    /// `X` of nearly every futures trade.
+    market: VendorData,
     order_types: Vec<(&'static str, VendorData)>,
 }
 
@@ -92,10 +91,12 @@ impl VendorHandles {
         Self {
             not_best_match: handle("M", "false"),
             best_match: handle("M", "true"),
+            market: handle("X", "MARKET"),
             order_types: ORDER_TYPES.map(|value| (value, handle("X", value))).into(),
         }
     }
 
+    #[inline(always)]
     fn best_match(&self, best_match: bool) -> VendorData {
         if best_match { self.best_match.clone() } else { self.not_best_match.clone() }
     }
@@ -124,11 +125,15 @@ impl Binance {
         at: Coordinates,
         out: &mut Decoded,
     ) -> Result<(), Problem> {
-        if self.fast
-            && let Some(message) = fast::read(line, &self.vendor)
-            && self.can_resolve(&message)
-        {
-            return self.emit(message, at, out);
+        if self.fast {
+            let taken = fast::read(line, &self.vendor, |record| {
+                let instrument = self.symbols.find(record.symbol)?;
+                record.add(instrument, at, out);
+                Some(())
+            });
+            if taken.is_some() {
+                return Ok(());
+            }
         }
         self.decode_generally(line, at, out)
     }
@@ -140,20 +145,58 @@ impl Binance {
         at: Coordinates,
         out: &mut Decoded,
     ) -> Result<(), Problem> {
-        let message = general::read(line, &self.vendor)?;
-        self.emit(message, at, out)
-    }
-
-    /// Whether the symbol, at which [`fast`] does not look, is one.
-    #[inline(always)]
-    fn can_resolve(&mut self, message: &Message<'_>) -> bool {
-        match message {
-            Message::Record { symbol, .. } => {
-                self.symbols.met(*symbol).is_some()
-                    || (!symbol.bytes.is_empty()
-                        && symbol.bytes.iter().copied().all(is_raw_symbol_byte))
+        match general::read(line, &self.vendor)? {
+            Message::Record(record) => {
+                let instrument = self.symbols.resolve(record.symbol)?;
+                record.add(instrument, at, out);
             }
-            Message::Snapshot | Message::Control => true,
+            Message::Snapshot => out.tally.depth_snapshots += 1,
+            Message::Control => out.tally.control += 1,
+        }
+        Ok(())
+    }
+}
+
+impl Record<'_> {
+    /// Adds the record to `out`.
+    #[inline(always)]
+    fn add(self, instrument: Instrument, at: Coordinates, out: &mut Decoded) {
+        let Self { symbol: _, ts_event, ts_recv, body } = self;
+        match body {
+            Body::Trade { trade_id, price, quantity, side, vendor_data } => {
+                out.tally.trades += 1;
+                out.trades.push(Trade {
+                    instrument,
+                    trade_id,
+                    sequence: trade_id,
+                    ts_event,
+                    ts_recv,
+                    price,
+                    quantity,
+                    side,
+                    vendor_data,
+                    at,
+                });
+            }
+            Body::Quote { sequence, bid_price, bid_quantity, ask_price, ask_quantity } => {
+                out.tally.quotes += 1;
+                out.quotes.push(Quote {
+                    instrument,
+                    sequence,
+                    ts_event,
+                    ts_recv,
+                    bid_price,
+                    bid_quantity,
+                    ask_price,
+                    ask_quantity,
+                    vendor_data: VendorData::EMPTY,
+                    at,
+                });
+            }
+            Body::Depth { first, last } => {
+                out.tally.depth_updates += 1;
+                out.depths.push(Depth { instrument, first, last, ts_event, ts_recv, at });
+            }
         }
     }
 }

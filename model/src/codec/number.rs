@@ -9,6 +9,9 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x80 * ONES;
 const LOW_BITS: u64 = 0x7f * ONES;
 
+/// What turns eight digits into their values.
+const DIGIT_ZEROS: u64 = b'0' as u64 * ONES;
+
 const POWERS_OF_TEN: [u64; 17] = {
     let mut powers = [1; 17];
     let mut exponent = 1;
@@ -83,6 +86,19 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
+    /// Takes a JSON integer that has 13 digits in nearly all cases: milliseconds.
+    #[inline(always)]
+    pub(super) fn integer_of_13(&mut self) -> Option<u64> {
+        let (first, second) = self.two_words()?;
+        let (first, second) = (first ^ DIGIT_ZEROS, second ^ DIGIT_ZEROS);
+        let five_more = not_digits(second).trailing_zeros() / 8 == 5;
+        if not_digits(first) != 0 || !five_more || first as u8 == 0 {
+            return self.integer();
+        }
+        self.rest = &self.rest[13..];
+        Some(eight_digits(first) * POWERS_OF_TEN[5] + eight_digits(second << 24))
+    }
+
     /// Takes `digits[.digits]`: at most 16 digits before the point and 12 behind it.
     #[inline(always)]
     pub(super) fn decimal(&mut self) -> Option<Decimal> {
@@ -118,17 +134,20 @@ impl<'a> Cursor<'a> {
     /// Takes up to 8 digits: their value and their count.
     #[inline(always)]
     fn digits(&mut self) -> (u64, usize) {
-        let values = self.word() ^ (u64::from(b'0') * ONES);
-        // The high bit of each byte that is more than 9; no byte can carry into the next.
-        let others = (((values & LOW_BITS) + (0x80 - 10) * ONES) | values) & HIGH_BITS;
+        let values = self.word() ^ DIGIT_ZEROS;
+        let others = not_digits(values);
+        if others == 0 {
+            // Apart, so that the processor foresees where the next word begins.
+            self.rest = &self.rest[8..];
+            return (eight_digits(values), 8);
+        }
         let count = (others.trailing_zeros() / 8) as usize;
-        self.rest = &self.rest[count.min(self.rest.len())..];
+        self.rest = self.rest.get(count..).unwrap_or_default();
         if count == 0 {
             return (0, 0);
         }
         // Shifted up, so that the bytes before the first digit count as leading zeros.
-        let aligned = values << (64 - 8 * count);
-        (eight_digits(aligned), count)
+        (eight_digits(values << (64 - 8 * count)), count)
     }
 
     /// Takes a text of at most 15 bytes and its closing quote. The bytes are not looked at: the
@@ -196,6 +215,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The next sixteen bytes as [`Self::word`] has them; `None` if there are not even eight.
+    #[inline(always)]
+    fn two_words(&self) -> Option<(u64, u64)> {
+        let first = u64::from_le_bytes(*self.rest.first_chunk::<8>()?);
+        let second = match self.rest.get(8..16) {
+            Some(bytes) => u64::from_le_bytes(bytes.try_into().ok()?),
+            None => {
+                // The end is near: the last eight bytes, less those that `first` has too.
+                let shared = 16 - self.rest.len();
+                let last = u64::from_le_bytes(*self.rest.last_chunk::<8>()?);
+                last.checked_shr(8 * shared as u32).unwrap_or(0)
+            }
+        };
+        Some((first, second))
+    }
+
     #[cold]
     fn last_word(&self) -> u64 {
         self.rest.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte))
@@ -207,6 +242,12 @@ impl<'a> Cursor<'a> {
 pub(super) fn short_key(bytes: u128, length: usize) -> u128 {
     // The length in the topmost byte tells "A" from "A\0".
     bytes | ((length as u128) << 120)
+}
+
+/// High bit set in each byte that is more than 9. No byte can carry into the next.
+#[inline(always)]
+fn not_digits(values: u64) -> u64 {
+    (((values & LOW_BITS) + (0x80 - 10) * ONES) | values) & HIGH_BITS
 }
 
 /// High bit set in each byte that is not 0, as far as the byte is below 0x80.
@@ -243,6 +284,22 @@ mod tests {
                     prop_assert_eq!(cursor.rest(), tail.as_bytes());
                 }
                 None => prop_assert!(value > 9_999_999_999_999_999_999),
+            }
+        }
+
+        #[test]
+        fn an_integer_that_should_have_13_digits_is_read_like_any_other(
+            text in "([0-9]{0,20}|[0-9]{13})[^0-9]{0,9}",
+        ) {
+            let (mut one, mut other) = (Cursor::new(text.as_bytes()), Cursor::new(text.as_bytes()));
+            match (one.integer_of_13(), other.integer()) {
+                (Some(read), Some(same)) => {
+                    prop_assert_eq!(read, same);
+                    prop_assert_eq!(one.rest(), other.rest());
+                }
+                (None, None) => {}
+                (None, Some(_)) => prop_assert!(text.len() < 8),
+                (Some(read), None) => prop_assert!(false, "{} of {:?}", read, text),
             }
         }
 

@@ -1,17 +1,21 @@
 //! The positional reader: today's messages, byte for byte.
 //!
 //! Gives `None` at any surprise, and the general reader decides. What it takes without a look: the
-//! bytes of the symbol, which [`Binance::decode`](super::Binance) checks, and the characters of
+//! bytes of the symbol, which whoever takes the record checks, and the characters of
 //! the numbers in depth levels, which need only be JSON.
 
-use super::{Body, Message, Symbol, VendorHandles};
+use super::{Body, Record, Symbol, VendorHandles};
 use crate::codec::number::Cursor;
 use crate::record::Side;
 use crate::time::Nanos;
 
-/// Reads a line whose form is exactly the expected one.
+/// Reads a line whose form is exactly the expected one, and has `take` take its record.
 #[inline(always)]
-pub(super) fn read<'a>(line: &'a [u8], vendor: &VendorHandles) -> Option<Message<'a>> {
+pub(super) fn read<'a>(
+    line: &'a [u8],
+    vendor: &VendorHandles,
+    mut take: impl FnMut(Record<'a>) -> Option<()>,
+) -> Option<()> {
     let mut cursor = Cursor::new(line);
     let mut received = None;
     if cursor.peek(0) != b'{' {
@@ -25,22 +29,41 @@ pub(super) fn read<'a>(line: &'a [u8], vendor: &VendorHandles) -> Option<Message
         cursor.plain_text()?;
         cursor.literal(b",\"data\":")?;
     }
-    let message = if cursor.peek(2) == b'u' {
-        spot_quote(&mut cursor, received)
-    } else {
-        cursor.literal(b"{\"e\":\"")?;
-        match cursor.peek(0) {
-            b't' => trade(&mut cursor, received, vendor),
-            b'b' => usdm_quote(&mut cursor, received),
-            b'd' => depth(&mut cursor, received),
-            _ => None,
+    // Each kind is taken by itself, so that its record is never moved as one of several kinds.
+    if cursor.peek(2) == b'u' {
+        let record = spot_quote(&mut cursor, received)?;
+        end(cursor, enveloped)?;
+        return take(record);
+    }
+    cursor.literal(b"{\"e\":\"")?;
+    match cursor.peek(0) {
+        b't' => {
+            let record = trade(&mut cursor, received, vendor)?;
+            end(cursor, enveloped)?;
+            take(record)
         }
-    }?;
+        b'b' => {
+            let record = usdm_quote(&mut cursor, received)?;
+            end(cursor, enveloped)?;
+            take(record)
+        }
+        b'd' => {
+            let record = depth(&mut cursor, received)?;
+            end(cursor, enveloped)?;
+            take(record)
+        }
+        _ => None,
+    }
+}
+
+/// Nothing but the ends of the message and its envelope.
+#[inline(always)]
+fn end(mut cursor: Cursor<'_>, enveloped: bool) -> Option<()> {
     cursor.literal(b"}")?;
     if enveloped {
         cursor.literal(b"}")?;
     }
-    cursor.rest().is_empty().then_some(message)
+    cursor.rest().is_empty().then_some(())
 }
 
 #[inline(always)]
@@ -48,7 +71,7 @@ fn trade<'a>(
     cursor: &mut Cursor<'a>,
     received: Option<Nanos>,
     vendor: &VendorHandles,
-) -> Option<Message<'a>> {
+) -> Option<Record<'a>> {
     cursor.literal(b"trade\",\"E\":")?;
     let sent = time(cursor)?;
     let usdm = cursor.peek(2) == b'T';
@@ -65,11 +88,8 @@ fn trade<'a>(
     cursor.literal(b"\",\"q\":\"")?;
     let quantity = cursor.decimal()?;
     let (maker_buys, vendor_data) = if usdm {
-        cursor.literal(b"\",\"X\":\"")?;
-        let (order_type, _) = cursor.short_text()?;
-        cursor.literal(b",\"m\":")?;
-        let maker_buys = cursor.boolean()?;
-        (maker_buys, vendor.order_type(std::str::from_utf8(order_type).ok()?)?)
+        cursor.literal(b"\",\"X\":\"MARKET\",\"m\":")?;
+        (cursor.boolean()?, vendor.market.clone())
     } else {
         cursor.literal(b"\",\"T\":")?;
         traded = time(cursor)?;
@@ -81,26 +101,26 @@ fn trade<'a>(
     let side = if maker_buys { Side::Sell } else { Side::Buy };
     let body = Body::Trade { trade_id, price, quantity, side, vendor_data };
     let ts_recv = received.unwrap_or(sent);
-    Some(Message::Record { symbol, ts_event: traded, ts_recv, body })
+    Some(Record { symbol, ts_event: traded, ts_recv, body })
 }
 
 #[inline(always)]
-fn spot_quote<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Message<'a>> {
+fn spot_quote<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Record<'a>> {
     let received = received?;
     cursor.literal(b"{\"u\":")?;
     let (symbol, body) = quote(cursor)?;
-    Some(Message::Record { symbol, ts_event: received, ts_recv: received, body })
+    Some(Record { symbol, ts_event: received, ts_recv: received, body })
 }
 
 #[inline(always)]
-fn usdm_quote<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Message<'a>> {
+fn usdm_quote<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Record<'a>> {
     cursor.literal(b"bookTicker\",\"u\":")?;
     let (symbol, body) = quote(cursor)?;
     cursor.literal(b",\"T\":")?;
     let ts_event = time(cursor)?;
     cursor.literal(b",\"E\":")?;
     let sent = time(cursor)?;
-    Some(Message::Record { symbol, ts_event, ts_recv: received.unwrap_or(sent), body })
+    Some(Record { symbol, ts_event, ts_recv: received.unwrap_or(sent), body })
 }
 
 /// From the number behind `"u":` to the quote that ends the last quantity.
@@ -121,7 +141,7 @@ fn quote<'a>(cursor: &mut Cursor<'a>) -> Option<(Symbol<'a>, Body)> {
 }
 
 #[inline(always)]
-fn depth<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Message<'a>> {
+fn depth<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Record<'a>> {
     cursor.literal(b"depthUpdate\",\"E\":")?;
     let sent = time(cursor)?;
     let mut ts_event = sent;
@@ -147,7 +167,7 @@ fn depth<'a>(cursor: &mut Cursor<'a>, received: Option<Nanos>) -> Option<Message
     cursor.literal(b",\"a\":")?;
     levels(cursor)?;
     let ts_recv = received.unwrap_or(sent);
-    Some(Message::Record { symbol, ts_event, ts_recv, body: Body::Depth { first, last } })
+    Some(Record { symbol, ts_event, ts_recv, body: Body::Depth { first, last } })
 }
 
 /// `[["price","quantity"],…]`.
@@ -178,7 +198,7 @@ fn symbol<'a>(cursor: &mut Cursor<'a>) -> Option<Symbol<'a>> {
 
 #[inline(always)]
 fn time(cursor: &mut Cursor<'_>) -> Option<Nanos> {
-    Nanos::from_millis(i64::try_from(cursor.integer()?).ok()?)
+    Nanos::from_millis(i64::try_from(cursor.integer_of_13()?).ok()?)
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Body, Message, Symbol, VendorHandles};
+use super::{Body, Message, Record, Symbol, VendorHandles};
 use crate::codec::Problem;
 use crate::decimal::{Decimal, DecimalError};
 use crate::instrument::{RAW_SYMBOL_BYTES_MAX, is_raw_symbol};
@@ -177,7 +177,7 @@ impl<'a> Fields<'a> {
         let side = if maker_buys { Side::Sell } else { Side::Buy };
         let vendor_data = self.vendor_data(vendor)?;
         let body = Body::Trade { trade_id, price, quantity, side, vendor_data };
-        Ok(Message::Record { symbol, ts_event, ts_recv, body })
+        Ok(Message::Record(Record { symbol, ts_event, ts_recv, body }))
     }
 
     /// What a trade has and K2 has no column for, ordered by key.
@@ -223,7 +223,7 @@ impl<'a> Fields<'a> {
                           the message: a spot bookTicker can be dated only by its receive time";
             problem(RejectReason::MissingField, detail.to_owned())
         })?;
-        Ok(Message::Record { symbol, ts_event, ts_recv, body })
+        Ok(Message::Record(Record { symbol, ts_event, ts_recv, body }))
     }
 
     fn depth(&self, received: Option<Nanos>) -> Result<Message<'a>, Problem> {
@@ -244,7 +244,7 @@ impl<'a> Fields<'a> {
             first = previous + 1;
         }
         let (ts_event, ts_recv) = self.times(received)?.ok_or_else(|| missing("E"))?;
-        Ok(Message::Record { symbol, ts_event, ts_recv, body: Body::Depth { first, last } })
+        Ok(Message::Record(Record { symbol, ts_event, ts_recv, body: Body::Depth { first, last } }))
     }
 
     /// Event and receive time; `None` if the message has no time of its own.

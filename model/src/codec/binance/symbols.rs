@@ -58,7 +58,7 @@ impl Symbols {
 
     /// The instrument of a symbol that has been met before.
     #[inline(always)]
-    pub(super) fn met(&mut self, symbol: Symbol<'_>) -> Option<Instrument> {
+    fn met(&mut self, symbol: Symbol<'_>) -> Option<Instrument> {
         match self.last {
             Some((key, instrument)) if key == symbol.key => Some(instrument),
             _ => self.met_earlier(symbol),
@@ -71,6 +71,18 @@ impl Symbols {
         }
         self.last = self.slots[self.slot(symbol.key)];
         self.last.map(|(_, instrument)| instrument)
+    }
+
+    /// The instrument of any bytes. `None` if they are no symbol, or one too many.
+    #[inline(always)]
+    pub(super) fn find(&mut self, bytes: Symbol<'_>) -> Option<Instrument> {
+        self.met(bytes).or_else(|| self.find_new(bytes))
+    }
+
+    #[cold]
+    fn find_new(&mut self, bytes: Symbol<'_>) -> Option<Instrument> {
+        std::str::from_utf8(bytes.bytes).ok().filter(|text| is_raw_symbol(text))?;
+        self.resolve(bytes).ok()
     }
 
     /// The instrument of any symbol for which [`is_raw_symbol`] holds.
