@@ -1,8 +1,8 @@
 //! How long does it take to decode one raw message, with the fast path and without it?
 //!
-//! `cargo run --release -p k2-model --example decode_ns [part of a row's name]`. Each row is the best of several rounds,
-//! on one thread, over messages that follow each other in memory. Rows that need the recordings
-//! are left out where `../shared/data` (or `K2_SHARED`) has none.
+//! `cargo run --release -p k2-model --example decode_ns [part of a row's name]`. Each row is the
+//! best of several rounds, on one thread, over messages that follow each other in memory. Rows
+//! that need the recordings are left out where `../shared/data` (or `K2_SHARED`) has none.
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -335,10 +335,12 @@ mod tests {
 
         #[test]
         fn plain_text_ends_at_its_quote_and_holds_nothing_to_decode(
-            text in proptest::collection::vec(prop_oneof![9 => 0x20..0x7fu8, 1 => any::<u8>()], 0..40),
+            text in proptest::collection::vec(
+                prop_oneof![9 => 0x20..0x7fu8, 1 => any::<u8>()], 0..40,
+            ),
         ) {
             let mut cursor = Cursor::new(&text);
-            let special = |&byte: &u8| !(0x20..0x80).contains(&byte) || byte == b'"' || byte == b'\\';
+            let special = |byte: &u8| !(0x20..0x80).contains(byte) || b"\"\\".contains(byte);
             let end = text.iter().position(special);
             let quote = end.filter(|&end| text[end] == b'"');
             prop_assert_eq!(cursor.plain_text(), quote.map(|_| ()));
@@ -348,7 +350,9 @@ mod tests {
         }
 
         #[test]
-        fn number_characters_are_points_slashes_and_digits(text: Vec<u8>, number in "[0-9./]{0,20}") {
+        fn number_characters_are_points_slashes_and_digits(
+            text: Vec<u8>, number in "[0-9./]{0,20}",
+        ) {
             let whole = [number.as_bytes(), &text].concat();
             let mut cursor = Cursor::new(&whole);
             prop_assert_eq!(cursor.number_characters(), Some(()));

@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
+use proptest::strategy::Union;
 
 use super::{decimal, millis};
 use crate::record::{Side, Trade};
@@ -127,106 +128,38 @@ fn message() -> impl Strategy<Value = String> {
     })
 }
 
-fn fields() -> BoxedStrategy<Vec<Field>> {
-    let texts = |names: &'static [(&'static str, bool)]| -> BoxedStrategy<Vec<Field>> {
-        // A name with `false` is there in most messages only.
-        let fields = names.iter().map(|&(name, always)| {
-            let value = value(name);
-            let present = if always { 99 } else { 50 };
-            prop_oneof![
-                present => value.prop_map(move |value| Some((name, value))),
-                1 => Just(None),
-            ]
+/// Each kind of message: how often it comes, and the names of its fields in their order. What
+/// stands behind `?` is there in half of the messages, the rest in nearly all.
+const KINDS: [(u32, &str); 9] = [
+    (3, "e=trade E s t p q T m M"),
+    (1, "e=trade E s t p q order/b? order/a? T? m M?"),
+    (2, "e=trade E T s t p q X m"),
+    (2, "u s b B a A"),
+    (2, "e=bookTicker u s b B a A T E"),
+    (2, "e=depthUpdate E s U later/u levels/b levels/a"),
+    (2, "e=depthUpdate E T s U later/u pu levels/b levels/a"),
+    (1, "lastUpdateId E? T? levels/bids levels/asks"),
+    (1, "result? error? id?"),
+];
+
+fn fields() -> impl Strategy<Value = Vec<Field>> {
+    let kinds = KINDS.map(|(weight, names)| {
+        let fields = names.split(' ').map(|name| {
+            let (present, name) = match name.strip_suffix('?') {
+                Some(name) => (0.5, name),
+                None => (0.99, name),
+            };
+            proptest::option::weighted(present, value(name).prop_map(move |value| (name, value)))
         });
         let fields = fields.collect::<Vec<_>>();
-        fields.prop_map(|fields| fields.into_iter().flatten().collect()).boxed()
-    };
-    let spot_trade = texts(&[
-        ("e=trade", true),
-        ("E", true),
-        ("s", true),
-        ("t", true),
-        ("p", true),
-        ("q", true),
-        ("T", true),
-        ("m", true),
-        ("M", true),
-    ]);
-    let old_spot_trade = texts(&[
-        ("e=trade", true),
-        ("E", true),
-        ("s", true),
-        ("t", true),
-        ("p", true),
-        ("q", true),
-        ("order b", false),
-        ("order a", false),
-        ("T", false),
-        ("m", true),
-        ("M", false),
-    ]);
-    let usdm_trade = texts(&[
-        ("e=trade", true),
-        ("E", true),
-        ("T", true),
-        ("s", true),
-        ("t", true),
-        ("p", true),
-        ("q", true),
-        ("X", true),
-        ("m", true),
-    ]);
-    let spot_quote =
-        texts(&[("u", true), ("s", true), ("b", true), ("B", true), ("a", true), ("A", true)]);
-    let usdm_quote = texts(&[
-        ("e=bookTicker", true),
-        ("u", true),
-        ("s", true),
-        ("b", true),
-        ("B", true),
-        ("a", true),
-        ("A", true),
-        ("T", true),
-        ("E", true),
-    ]);
-    let spot_depth = texts(&[
-        ("e=depthUpdate", true),
-        ("E", true),
-        ("s", true),
-        ("U", true),
-        ("later u", true),
-        ("levels b", true),
-        ("levels a", true),
-    ]);
-    let usdm_depth = texts(&[
-        ("e=depthUpdate", true),
-        ("E", true),
-        ("T", true),
-        ("s", true),
-        ("U", true),
-        ("later u", true),
-        ("pu", true),
-        ("levels b", true),
-        ("levels a", true),
-    ]);
-    let snapshot = texts(&[
-        ("lastUpdateId", true),
-        ("E", false),
-        ("T", false),
-        ("levels bids", true),
-        ("levels asks", true),
-    ]);
-    let reply = texts(&[("result", false), ("error", false), ("id", false)]);
-    prop_oneof![
-        3 => spot_trade, 1 => old_spot_trade, 2 => usdm_trade, 2 => spot_quote, 2 => usdm_quote,
-        2 => spot_depth, 2 => usdm_depth, 1 => snapshot, 1 => reply,
-    ]
-    .boxed()
+        (weight, fields.prop_map(|fields| fields.into_iter().flatten().collect()).boxed())
+    });
+    Union::new_weighted(kinds.into())
 }
 
 /// A value for the field that stands behind `name`, mostly of the right type.
 fn value(name: &'static str) -> BoxedStrategy<String> {
-    let (kind, _) = name.split_once([' ', '=']).unwrap_or((name, ""));
+    let (kind, _) = name.split_once(['/', '=']).unwrap_or((name, ""));
     let right = match kind {
         "e" => Just(format!("\"{}\"", &name[2..])).boxed(),
         "s" => prop_oneof![
@@ -331,11 +264,11 @@ impl Damage {
     }
 }
 
-/// `"name":value` for each field. A name may say more than stands in the message: `"levels b"`
+/// `"name":value` for each field. A name may say more than stands in the message: `"levels/b"`
 /// and `"e=trade"` are told apart by what their values are.
 fn object(fields: &[Field]) -> String {
     let members = fields.iter().map(|(name, value)| {
-        let name = name.split_once(' ').map_or(*name, |(_, name)| name);
+        let name = name.split_once('/').map_or(*name, |(_, name)| name);
         let name = name.split_once('=').map_or(name, |(name, _)| name);
         format!("\"{name}\":{value}")
     });
