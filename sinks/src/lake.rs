@@ -1,185 +1,434 @@
 //! The lake: all tables of one data directory, behind calls that block.
+//!
+//! * **Open** takes the lock of the directory, creates what is missing, and finds where each table
+//!   stands. **Claim** makes this process the only one that may commit: an empty snapshot with a
+//!   new incarnation on *every* table, the anchor first, each on exactly the version inspected.
+//! * **Write** makes files, from any thread. **Commit** puts all files of a batch into the tables:
+//!   first the tables that have rows in it, then the anchor, whose summary moves the job on.
+//! * `LAKE-1`: a batch that the anchor has is in every table; the other tables may be ahead.
+//! * `LAKE-2`: a pin is published after its commits were read back, never before.
+//!
+//! Every call blocks on an own runtime, so none may be made from asynchronous code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use iceberg::Catalog;
 use iceberg::spec::DataFile;
-use k2_model::{Quote, Reject, Time, Trade};
+use k2_model::{GapChange, Offsets, Quote, Reject, Time, Trade};
+use uuid::Uuid;
 
-use crate::error::Result;
-use crate::pin::ColdPin;
-use crate::position::{Incarnation, JobPosition, Offsets};
-use crate::rows::{BatchId, GapChange, Sealed};
-use crate::storage::StorageFaults;
+use crate::catalog::{self, Access};
+use crate::commit::{Append, Committer, judge_batch, judge_claim};
+use crate::config::{Attempts, LakeConfig};
+use crate::directory::Directory;
+use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
+use crate::opened::{Opened, Pending, Standings, Version};
+use crate::pin::{ColdPin, TablePin};
+use crate::position::{Incarnation, JobPosition};
+use crate::recovery::TablePosition;
+use crate::rows::{BatchId, Sealed};
+use crate::snapshots::{Snapshot, snapshots_of};
+use crate::state;
+use crate::storage::{DurableFs, DurableFsFactory, sweep_temporaries};
 use crate::table::Table;
+use crate::write::{Layout, Writer};
 
-/// What the sink is doing when it is not getting on. `Break` makes it give up.
-pub type OnStatus = Arc<dyn Fn(&Status) -> ControlFlow<()> + Send + Sync>;
-/// Waits for a while. The only clock of the sink.
-pub type Sleep = Arc<dyn Fn(Duration) + Send + Sync>;
-/// Puts a catalog in front of the real one.
-pub type WrapCatalog = Arc<dyn Fn(Arc<dyn Catalog>) -> Arc<dyn Catalog> + Send + Sync>;
-
-/// How to open a lake.
-#[derive(Clone)]
-pub struct LakeConfig {
-    /// The data directory. Created if missing.
-    pub dir: PathBuf,
-    /// Name of the job, in every snapshot of it. `[A-Za-z0-9_-]`, at most 64 characters.
-    pub sink_id: String,
-    /// Go on although another job holds the directory; that one is fenced by the claim.
-    pub take_over: bool,
-    /// Go on from the older snapshot although the table was rolled back.
-    pub accept_rollback: bool,
-    pub retry: RetryPolicy,
-    pub on_status: OnStatus,
-    pub sleep: Sleep,
-    /// For tests: makes storage operations fail.
-    pub faults: Option<Arc<dyn StorageFaults>>,
-    /// For tests: stands between the sink and its catalog.
-    pub wrap_catalog: Option<WrapCatalog>,
-}
-
-impl LakeConfig {
-    pub fn new(dir: impl Into<PathBuf>, sink_id: impl Into<String>) -> Self {
-        Self {
-            dir: dir.into(),
-            sink_id: sink_id.into(),
-            take_over: false,
-            accept_rollback: false,
-            retry: RetryPolicy::default(),
-            on_status: Arc::new(|_| ControlFlow::Continue(())),
-            sleep: Arc::new(std::thread::sleep),
-            faults: None,
-            wrap_catalog: None,
-        }
-    }
-}
-
-/// How often and how patiently to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Wait before the second attempt; doubled each time.
-    pub wait_first: Duration,
-    pub wait_max: Duration,
-    /// Attempts before the call fails. Does not count while the disk is full.
-    pub attempts_max: u32,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            wait_first: Duration::from_millis(50),
-            wait_max: Duration::from_secs(10),
-            attempts_max: 60,
-        }
-    }
-}
-
-/// Why the sink is not getting on, or that it is again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Nothing can be written until somebody frees space; it is tried again and again.
-    Stalled { reason: String, attempt: u32 },
-    /// An attempt failed; it is tried again within the policy.
-    Retrying { reason: String, attempt: u32 },
-    /// What was stalled or retried has succeeded.
-    Recovered { attempts: u32 },
-}
-
-/// A snapshot of a table, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    pub table: Table,
-    pub snapshot_id: i64,
-    pub parent_id: Option<i64>,
-    pub timestamp_ms: i64,
-    pub operation: String,
-    pub summary: BTreeMap<String, String>,
-    pub is_current: bool,
-}
+/// Threads of the runtime. Catalog and manifests only; files are encoded on the caller's thread.
+const RUNTIME_THREADS: usize = 2;
 
 /// The tables of one data directory.
 pub struct Lake {
-    _config: LakeConfig,
+    config: LakeConfig,
+    directory: Directory,
+    catalog: Arc<dyn Catalog>,
+    layouts: BTreeMap<Table, Layout>,
+    uuids: BTreeMap<Table, Uuid>,
+    access: Access,
+    /// `None` only while dropping.
+    runtime: Option<tokio::runtime::Runtime>,
+    published: RwLock<Version>,
+    /// Set by the claim; apart from the standings, because writers must not wait for a commit.
+    incarnation: AtomicU64,
+    /// Held by a claim or a commit while it runs.
+    standings: Mutex<Standings>,
+    _lock: Option<File>,
 }
 
 impl fmt::Debug for Lake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lake").finish_non_exhaustive()
+        f.debug_struct("Lake").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
 impl Lake {
     /// Opens the lake for a job, and creates what is missing.
-    pub fn open(_config: LakeConfig) -> Result<Self> {
-        unimplemented!("follows")
+    pub fn open(config: LakeConfig) -> Result<Self> {
+        config.check()?;
+        let storage = DurableFs::new(config.faults.clone());
+        let directory = Directory::create(&config.dir, &storage)?;
+        let lock = directory.lock(config.take_over)?;
+        Self::assemble(config, directory, storage, lock, Access::ReadWrite)
     }
 
     /// Opens the lake for queries. Creates and locks nothing; it is an error if there is none.
-    pub fn open_read_only(_config: LakeConfig) -> Result<Self> {
-        unimplemented!("follows")
+    pub fn open_read_only(config: LakeConfig) -> Result<Self> {
+        let storage = DurableFs::new(config.faults.clone());
+        let directory = Directory::existing(&config.dir)?;
+        Self::assemble(config, directory, storage, None, Access::ReadOnly)
+    }
+
+    fn assemble(
+        config: LakeConfig,
+        directory: Directory,
+        storage: DurableFs,
+        lock: Option<File>,
+        access: Access,
+    ) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("k2-lake")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::of("start the threads of the lake", error))?;
+        let mut catalog = runtime.block_on(catalog::open(
+            &directory.database(),
+            &directory.warehouse_uri(),
+            DurableFsFactory::new(storage),
+            iceberg::Runtime::new(&runtime),
+            access,
+        ))?;
+        if let Some(wrap) = &config.wrap_catalog {
+            catalog = wrap(catalog);
+        }
+        let committer = Committer { config: &config, catalog: &catalog, runtime: &runtime };
+        let opened = Opened::load(&committer, access)?;
+        let state = match access {
+            Access::ReadWrite => opened.read_state(&runtime)?,
+            Access::ReadOnly => None,
+        };
+        Ok(Self {
+            layouts: opened.layouts()?,
+            uuids: opened.uuids(),
+            standings: Mutex::new(Standings::of(&opened, None)),
+            published: RwLock::new(opened.version(&runtime, state)?),
+            incarnation: AtomicU64::new(0),
+            config,
+            directory,
+            catalog,
+            access,
+            runtime: Some(runtime),
+            _lock: lock,
+        })
     }
 
     /// Where the job stands.
     pub fn position(&self) -> Arc<JobPosition> {
-        unimplemented!("follows")
+        Arc::clone(&self.pin().position)
     }
 
     /// What of each origin is in `table`: its own offsets or the anchor's, whichever is further.
-    pub fn table_offsets(&self, _table: Table) -> Offsets {
-        unimplemented!("follows")
+    pub fn table_offsets(&self, table: Table) -> Offsets {
+        self.read(|version| version.offsets[&table].clone())
     }
 
     /// The lowest epoch that no table has a row of.
     pub fn next_epoch(&self) -> Time {
-        unimplemented!("follows")
-    }
-
-    /// Makes this process the one that may commit.
-    pub fn claim(&self) -> Result<Incarnation> {
-        unimplemented!("follows")
-    }
-
-    /// Writes files of trades. They are in the table once a [`Sealed`] with them is committed.
-    pub fn write_trades(&self, _batch: &BatchId, _rows: Vec<&Trade>) -> Result<Vec<DataFile>> {
-        unimplemented!("follows")
-    }
-
-    pub fn write_quotes(&self, _batch: &BatchId, _rows: Vec<&Quote>) -> Result<Vec<DataFile>> {
-        unimplemented!("follows")
-    }
-
-    pub fn write_rejects(&self, _batch: &BatchId, _rows: Vec<&Reject>) -> Result<Vec<DataFile>> {
-        unimplemented!("follows")
-    }
-
-    pub fn write_gaps(&self, _batch: &BatchId, _rows: Vec<&GapChange>) -> Result<Vec<DataFile>> {
-        unimplemented!("follows")
-    }
-
-    /// Commits a batch and publishes the pin of it. One caller at a time.
-    pub fn commit(&self, _batch: Sealed) -> Result<Arc<ColdPin>> {
-        unimplemented!("follows")
+        self.read(|version| version.next_epoch)
     }
 
     /// The latest published pin.
     pub fn pin(&self) -> Arc<ColdPin> {
-        unimplemented!("follows")
+        self.read(|version| Arc::clone(&version.pin))
+    }
+
+    /// All snapshots of all tables, as of the latest pin: by table, oldest first.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        snapshots_of(&self.pin())
+    }
+
+    /// Makes this process the one that may commit. Positions and offsets read before are void.
+    ///
+    /// Of several processes that claim at once one wins, and the others get
+    /// [`ErrorKind::Fenced`].
+    pub fn claim(&self) -> Result<Incarnation> {
+        self.check_writable()?;
+        let mut standings = self.lock_standings();
+        failpoint("claim.before");
+        let committer = self.committer();
+        let mut highest = Incarnation::default();
+        for table in Table::ALL {
+            let standing = committer.load_patiently(table, self.uuids[&table])?;
+            highest = highest.max(standing.position.incarnation);
+        }
+        let incarnation = Incarnation(highest.0 + 1);
+        let claim_id = Uuid::now_v7();
+        let mut claimed = BTreeMap::new();
+        // The anchor first: whoever loses the race there has not touched any other table.
+        for table in [Table::ANCHOR].into_iter().chain(others()) {
+            let standing = committer.append(&Append {
+                table,
+                uuid: self.uuids[&table],
+                files: &[],
+                judge: &|found| judge_claim(table.as_str(), incarnation, claim_id, found),
+            })?;
+            claimed.insert(table, standing);
+            failpoint("claim.between-tables");
+        }
+        let opened = Opened { standings: claimed };
+        self.sweep(&opened, incarnation);
+        let state = opened.read_state(self.runtime())?;
+        self.publish(opened.version(self.runtime(), state)?);
+        *standings = Standings::of(&opened, Some(incarnation));
+        self.incarnation.store(incarnation.0, Ordering::Release);
+        failpoint("claim.after");
+        Ok(incarnation)
+    }
+
+    /// Writes files of trades. They are in the table once a [`Sealed`] with them is committed.
+    pub fn write_trades(&self, batch: &BatchId, rows: Vec<&Trade>) -> Result<Vec<DataFile>> {
+        self.writer(Table::Trades, batch)?.write_trades(rows)
+    }
+
+    /// Writes files of quotes. They are in the table once a [`Sealed`] with them is committed.
+    pub fn write_quotes(&self, batch: &BatchId, rows: Vec<&Quote>) -> Result<Vec<DataFile>> {
+        self.writer(Table::Quotes, batch)?.write_quotes(rows)
+    }
+
+    /// Writes files of rejects. They are in the table once a [`Sealed`] with them is committed.
+    pub fn write_rejects(&self, batch: &BatchId, rows: Vec<&Reject>) -> Result<Vec<DataFile>> {
+        self.writer(Table::Rejects, batch)?.write_rejects(rows)
+    }
+
+    /// Writes files of gap changes. They are in the table once a [`Sealed`] with them is committed.
+    pub fn write_gaps(&self, batch: &BatchId, rows: Vec<&GapChange>) -> Result<Vec<DataFile>> {
+        self.writer(Table::Gaps, batch)?.write_gaps(rows)
+    }
+
+    /// Commits a batch and publishes the pin of it. One caller at a time.
+    ///
+    /// After a retryable error the same batch may be committed again: what is in already is
+    /// recognised. After any other error the lake must be opened anew.
+    pub fn commit(&self, batch: Sealed) -> Result<Arc<ColdPin>> {
+        let mut standings = self.lock_standings();
+        let incarnation = standings.incarnation.ok_or_else(not_claimed)?;
+        self.check_batch(&standings, &batch)?;
+        let pending = match standings.pending.take() {
+            Some(pending) if pending.range == (batch.lower, batch.upper) => pending,
+            _ => self.begin(incarnation, &batch)?,
+        };
+        let mut next = TablePosition {
+            incarnation,
+            commit_id: pending.commit_id,
+            lower: batch.lower,
+            upper: batch.upper,
+            offsets: batch.offsets.clone(),
+            state: None,
+        };
+        let state_path = pending.state_path.clone();
+        standings.pending = Some(pending);
+        let mut loaded = BTreeMap::new();
+        for table in others().filter(|table| batch.files.contains_key(table)) {
+            failpoint("commit.before-table");
+            loaded.insert(table, self.commit_table(&mut standings, table, &next, &batch)?);
+            failpoint("commit.after-table");
+        }
+        failpoint("commit.before-anchor");
+        next.state = Some(state_path.clone());
+        let anchor = self.commit_table(&mut standings, Table::ANCHOR, &next, &batch)?;
+        loaded.insert(Table::ANCHOR, anchor);
+        failpoint("commit.before-publish");
+        let version = self.version_after(loaded, &standings, batch)?;
+        let pin = Arc::clone(&version.pin);
+        self.publish(version);
+        standings.pending = None;
+        failpoint("commit.after-publish");
+        self.retire_states(&mut standings, state_path);
+        Ok(pin)
     }
 
     /// Loads what other processes committed, and publishes the pin of it.
     pub fn refresh(&self) -> Result<Arc<ColdPin>> {
-        unimplemented!("follows")
+        let mut standings = self.lock_standings();
+        let opened = Opened::load(&self.committer(), self.access)?;
+        let state = self.position().state.clone();
+        self.publish(opened.version(self.runtime(), state)?);
+        if standings.incarnation.is_none() {
+            *standings = Standings::of(&opened, None);
+        }
+        Ok(self.pin())
     }
 
-    /// All snapshots of all tables, oldest first.
-    pub fn snapshots(&self) -> Vec<Snapshot> {
-        unimplemented!("follows")
+    /// Writes the state of a batch, and gives the batch its identity.
+    fn begin(&self, incarnation: Incarnation, batch: &Sealed) -> Result<Pending> {
+        failpoint("commit.before-state");
+        let commit_id = Uuid::now_v7();
+        let state_path = state::path(incarnation, batch.upper, commit_id);
+        let anchor = &self.pin().tables[&Table::ANCHOR].table;
+        let location = format!("{}/{state_path}", anchor.metadata().location());
+        let write = || state::write(anchor, &location, &batch.state, self.runtime());
+        Attempts::new(&self.config).run(write)?;
+        failpoint("commit.after-state");
+        Ok(Pending { range: (batch.lower, batch.upper), commit_id, state_path })
     }
+
+    fn commit_table(
+        &self,
+        standings: &mut Standings,
+        table: Table,
+        next: &TablePosition,
+        batch: &Sealed,
+    ) -> Result<iceberg::table::Table> {
+        let expected = &standings.positions[&table];
+        let standing = self.committer().append(&Append {
+            table,
+            uuid: self.uuids[&table],
+            files: batch.files.get(&table).map_or(&[], Vec::as_slice),
+            judge: &|found| judge_batch(table.as_str(), expected, next, found),
+        })?;
+        standings.positions.insert(table, standing.position);
+        Ok(standing.table)
+    }
+
+    /// What is to be published after a batch: the old version with the batch's files on top.
+    fn version_after(
+        &self,
+        loaded: BTreeMap<Table, iceberg::table::Table>,
+        standings: &Standings,
+        batch: Sealed,
+    ) -> Result<Version> {
+        let mut tables = self.pin().tables.clone();
+        for (table, loaded) in loaded {
+            let added = batch.files.get(&table).map_or(&[][..], Vec::as_slice);
+            let pin = match tables[&table].with_added(loaded.clone(), added) {
+                Some(pin) => pin,
+                None => self.runtime().block_on(TablePin::load(loaded, table.as_str()))?,
+            };
+            tables.insert(table, pin);
+        }
+        Ok(Version::of(tables, &standings.positions, Some(batch.state)))
+    }
+
+    /// The batch must go on where the last one ended, and no file may be in twice.
+    fn check_batch(&self, standings: &Standings, batch: &Sealed) -> Result<()> {
+        let anchor_upper = standings.positions[&Table::ANCHOR].upper;
+        let retried = standings.pending.as_ref().map(|pending| pending.range);
+        let goes_on = batch.lower == anchor_upper || batch.lower == self.next_epoch();
+        if retried != Some((batch.lower, batch.upper))
+            && !(goes_on && batch.lower < batch.upper && batch.upper > self.next_epoch())
+        {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "commit epochs {}..{}: the next batch must begin at epoch {} and end after it",
+                    batch.lower,
+                    batch.upper,
+                    self.next_epoch()
+                ),
+            ));
+        }
+        let pin = self.pin();
+        for (table, files) in &batch.files {
+            let mut paths: BTreeSet<&str> = BTreeSet::new();
+            let repeated = files.iter().map(DataFile::file_path).find(|path| !paths.insert(path));
+            let known = pin.tables[table].files.iter().map(|file| file.path.as_str());
+            if let Some(path) = repeated.or_else(|| known.into_iter().find(|p| paths.contains(p))) {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("commit epochs {}..{}: {path} is in twice", batch.lower, batch.upper),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what crashed processes left behind. Failing to is no reason to stop.
+    fn sweep(&self, opened: &Opened, incarnation: Incarnation) {
+        let warehouse = self.directory.warehouse();
+        let anchor = &opened.standings[&Table::ANCHOR].table;
+        let swept = sweep_temporaries(&warehouse)
+            .and_then(|files| Ok(files + state::sweep(anchor, incarnation)?));
+        match swept {
+            Ok(files) => tracing::debug!(files, "swept up what crashed writers left"),
+            Err(error) => tracing::warn!(%error, "could not sweep up what crashed writers left"),
+        }
+    }
+
+    /// Deletes state files of this process that are too old to go back to.
+    fn retire_states(&self, standings: &mut Standings, newest: String) {
+        standings.states.push_back(newest);
+        while standings.states.len() > state::KEPT {
+            let Some(oldest) = standings.states.pop_front() else { break };
+            let anchor = &self.pin().tables[&Table::ANCHOR].table;
+            let location = format!("{}/{oldest}", anchor.metadata().location());
+            if let Err(error) = self.runtime().block_on(anchor.file_io().delete(&location)) {
+                tracing::warn!(%error, "could not delete an old state file");
+            }
+        }
+    }
+
+    fn writer(&self, table: Table, batch: &BatchId) -> Result<Writer<'_>> {
+        let incarnation = match self.incarnation.load(Ordering::Acquire) {
+            0 => return Err(not_claimed()),
+            incarnation => Incarnation(incarnation),
+        };
+        Ok(Writer {
+            layout: &self.layouts[&table],
+            config: &self.config,
+            runtime: self.runtime(),
+            incarnation,
+            batch: *batch,
+        })
+    }
+
+    fn committer(&self) -> Committer<'_> {
+        Committer { config: &self.config, catalog: &self.catalog, runtime: self.runtime() }
+    }
+
+    fn runtime(&self) -> &tokio::runtime::Runtime {
+        self.runtime.as_ref().expect("the runtime lives until the lake is dropped")
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Error::new(
+                ErrorKind::Invalid,
+                "claim the tables: the lake was opened for reading; open it for a job",
+            )),
+        }
+    }
+
+    fn lock_standings(&self) -> MutexGuard<'_, Standings> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Version) -> T) -> T {
+        read(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn publish(&self, version: Version) {
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+}
+
+impl Drop for Lake {
+    fn drop(&mut self) {
+        // Not waited for: a lake may be dropped where blocking is not allowed.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn others() -> impl Iterator<Item = Table> {
+    Table::ALL.into_iter().filter(|table| *table != Table::ANCHOR)
+}
+
+fn not_claimed() -> Error {
+    Error::new(ErrorKind::Invalid, "write to the tables: they are not claimed; claim them first")
 }

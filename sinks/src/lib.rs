@@ -1,19 +1,31 @@
 //! The sink: exactly-once commits to Apache Iceberg tables, and pins of what was committed.
 
+mod catalog;
+mod commit;
+mod config;
+mod directory;
 mod error;
 pub mod failpoint;
 mod lake;
+mod opened;
 mod pin;
 mod position;
+mod recovery;
 mod rows;
+mod snapshots;
+mod state;
 mod storage;
 mod table;
+mod write;
 
+pub use config::{LakeConfig, OnStatus, RetryPolicy, Sleep, Status, WrapCatalog};
 pub use error::{Error, ErrorKind, Result};
 pub use iceberg::spec::DataFile;
-pub use lake::{Lake, LakeConfig, RetryPolicy, Snapshot, Status};
+pub use k2_model::{GapChange, Offsets};
+pub use lake::Lake;
 pub use pin::{Bounds, ColdPin, PlannedFile, TablePin};
-pub use position::{Incarnation, JobPosition, Offsets};
-pub use rows::{BatchId, GapChange, Sealed};
+pub use position::{Incarnation, JobPosition};
+pub use rows::{BatchId, Sealed};
+pub use snapshots::Snapshot;
 pub use storage::{Fault, StorageFaults, StorageOperation};
 pub use table::{BUCKETS, NAMESPACE, Table};

@@ -3,19 +3,9 @@
 use std::collections::BTreeMap;
 
 use iceberg::spec::DataFile;
-use k2_model::{Coordinates, Gap, Time};
+use k2_model::{Offsets, Time};
 
-use crate::position::Offsets;
 use crate::table::Table;
-
-/// A gap that opened (`+1`) or went away (`-1`), and the message that told so.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GapChange {
-    pub gap: Gap,
-    pub diff: i8,
-    /// The message that caused the change.
-    pub at: Coordinates,
-}
 
 /// Which files belong together: the epochs `[lower, upper)`, and who wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,414 @@
+//! One encoder per kind of column. Each takes a page at a time and keeps its dictionary over the
+//! pages of a row group.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use parquet::basic::Encoding;
+use parquet::bloom_filter::Sbbf;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::bits::{Hybrid, put_deltas, width_of};
+use super::chunk::{Chunk, Compressor, Dictionary, Extremes, PageFacts};
+
+/// A dictionary larger than this is given up: what follows is encoded plainly.
+const DICTIONARY_BYTES_MAX: usize = 1 << 20;
+
+/// Chance that a bloom filter says "maybe" of a value that is not there. At 1 in 10 a filter costs
+/// 6 to 12 bits a value; at the usual 1 in 100 it would cost more than the column itself.
+const BLOOM_FALSE_POSITIVES: f64 = 0.1;
+
+pub(crate) type Encoded = (Bytes, ColumnCloseResult);
+
+/// 64-bit integers in delta binary packing.
+pub(crate) struct Longs {
+    chunk: Chunk,
+    bloom_filter: Option<Sbbf>,
+}
+
+impl Longs {
+    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+        Self { chunk: Chunk::new(column), bloom_filter: None }
+    }
+
+    /// With a bloom filter for `values` distinct values.
+    pub(crate) fn with_bloom_filter(column: ColumnDescPtr, values: usize) -> Result<Self> {
+        let filter = Sbbf::new_with_ndv_fpp(values as u64, BLOOM_FALSE_POSITIVES)?;
+        Ok(Self { chunk: Chunk::new(column), bloom_filter: Some(filter) })
+    }
+
+    pub(crate) fn page(&mut self, compressor: &mut Compressor, values: &[i64]) -> Result<()> {
+        let mut body = Vec::with_capacity(values.len() * 4);
+        put_deltas(&mut body, values);
+        if let Some(filter) = &mut self.bloom_filter {
+            values.iter().for_each(|value| filter.insert(value));
+        }
+        let extremes = values.iter().min().zip(values.iter().max()).map(|(least, greatest)| {
+            Extremes { least: least.to_le_bytes().into(), greatest: greatest.to_le_bytes().into() }
+        });
+        let facts = flat(values.len(), Encoding::DELTA_BINARY_PACKED, extremes);
+        self.chunk.add(compressor, &body, facts)
+    }
+
+    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+        self.chunk.finish(compressor, None, self.bloom_filter, |a, b| long(a).cmp(&long(b)))
+    }
+}
+
+fn long(bytes: &[u8]) -> i64 {
+    i64::from_le_bytes(bytes.try_into().expect("a long has 8 bytes"))
+}
+
+fn decimal(bytes: &[u8]) -> i128 {
+    i128::from_be_bytes(bytes.try_into().expect("a decimal has 16 bytes"))
+}
+
+fn int(bytes: &[u8]) -> i32 {
+    i32::from_le_bytes(bytes.try_into().expect("an int has 4 bytes"))
+}
+
+/// Facts of a page of a column that is neither optional nor repeated.
+fn flat(rows: usize, encoding: Encoding, extremes: Option<Extremes>) -> PageFacts {
+    PageFacts { rows, levels: rows, nulls: 0, encoding, extremes }
+}
+
+/// Appends a page's dictionary codes.
+fn put_codes(body: &mut Vec<u8>, dictionary_values: usize, put: impl FnOnce(&mut Hybrid<'_>)) {
+    let width = width_of(dictionary_values.saturating_sub(1) as u64);
+    body.push(width);
+    let mut codes = Hybrid::new(body, width);
+    put(&mut codes);
+    codes.finish();
+}
+
+/// `decimal(38,12)` with a dictionary.
+pub(crate) struct Decimals {
+    chunk: Chunk,
+    dictionary: DecimalDictionary,
+    codes: Vec<u32>,
+}
+
+impl Decimals {
+    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+        let dictionary = DecimalDictionary::default();
+        Self { chunk: Chunk::new(column), dictionary, codes: Vec::new() }
+    }
+
+    pub(crate) fn page(&mut self, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
+        let extremes = values.iter().min().zip(values.iter().max()).map(|(least, greatest)| {
+            Extremes { least: least.to_be_bytes().into(), greatest: greatest.to_be_bytes().into() }
+        });
+        let mut body = Vec::with_capacity(values.len() * 2);
+        let encoding = if self.dictionary.values.len() * 16 < DICTIONARY_BYTES_MAX {
+            self.codes.clear();
+            self.codes.extend(values.iter().map(|value| self.dictionary.code(*value)));
+            put_codes(&mut body, self.dictionary.values.len(), |codes| {
+                codes.put_values(&self.codes);
+            });
+            Encoding::RLE_DICTIONARY
+        } else {
+            values.iter().for_each(|value| body.extend_from_slice(&value.to_be_bytes()));
+            Encoding::PLAIN
+        };
+        self.chunk.add(compressor, &body, flat(values.len(), encoding, extremes))
+    }
+
+    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+        let values = &self.dictionary.values;
+        let bytes = values.iter().flat_map(|value| value.to_be_bytes()).collect();
+        let dictionary = Dictionary { bytes, values: values.len() };
+        self.chunk.finish(compressor, Some(dictionary), None, |a, b| decimal(a).cmp(&decimal(b)))
+    }
+}
+
+/// Numbers distinct decimals in order of appearance. An open-addressing table; nothing iterates
+/// over it, so its order is nowhere seen.
+#[derive(Default)]
+struct DecimalDictionary {
+    values: Vec<i128>,
+    /// Code + 1 by hash; 0 is free. At most half full.
+    slots: Vec<u32>,
+}
+
+impl DecimalDictionary {
+    fn code(&mut self, value: i128) -> u32 {
+        if self.values.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = slot_of(value, mask);
+        loop {
+            match self.slots[at] {
+                0 => {
+                    self.values.push(value);
+                    let code = self.values.len() as u32;
+                    self.slots[at] = code;
+                    return code - 1;
+                }
+                code if self.values[code as usize - 1] == value => return code - 1,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 4).max(256);
+        self.slots = vec![0; size];
+        for (code, value) in (1..).zip(&self.values) {
+            let mut at = slot_of(*value, size - 1);
+            while self.slots[at] != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = code;
+        }
+    }
+}
+
+fn slot_of(value: i128, mask: usize) -> usize {
+    let mixed = (value as u64 ^ (value >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize & mask
+}
+
+/// Texts with a dictionary, in runs of equal ones; `None` is null.
+pub(crate) struct Texts<'a> {
+    chunk: Chunk,
+    dictionary: TextDictionary<'a>,
+    is_optional: bool,
+    has_bloom_filter: bool,
+    runs: Vec<(u32, usize)>,
+}
+
+impl<'a> Texts<'a> {
+    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+        Self {
+            is_optional: column.max_def_level() > 0,
+            chunk: Chunk::new(column),
+            dictionary: TextDictionary::default(),
+            has_bloom_filter: false,
+            runs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_bloom_filter(column: ColumnDescPtr) -> Self {
+        Self { has_bloom_filter: true, ..Self::new(column) }
+    }
+
+    pub(crate) fn page(
+        &mut self,
+        compressor: &mut Compressor,
+        runs: impl Iterator<Item = (Option<&'a str>, usize)> + Clone,
+    ) -> Result<()> {
+        let mut body = Vec::new();
+        let rows = runs.clone().map(|(_, count)| count).sum();
+        if self.is_optional {
+            put_levels(&mut body, runs.clone().map(|(text, count)| (text.is_some(), count)));
+        }
+        let there = runs.filter_map(|(text, count)| Some((text?, count)));
+        let (values, encoding, extremes) = self.put_values(&mut body, there);
+        let facts = PageFacts { rows, levels: rows, nulls: rows - values, encoding, extremes };
+        self.chunk.add(compressor, &body, facts)
+    }
+
+    /// Appends the values of a page, and answers how many there are.
+    fn put_values(
+        &mut self,
+        body: &mut Vec<u8>,
+        runs: impl Iterator<Item = (&'a str, usize)> + Clone,
+    ) -> (usize, Encoding, Option<Extremes>) {
+        let extremes = extremes_of(runs.clone().map(|(text, _)| text));
+        if self.dictionary.bytes >= DICTIONARY_BYTES_MAX {
+            let mut values = 0;
+            for (text, count) in runs {
+                values += count;
+                (0..count).for_each(|_| put_text(body, text));
+            }
+            return (values, Encoding::PLAIN, extremes);
+        }
+        self.runs.clear();
+        self.runs.extend(runs.map(|(text, count)| (self.dictionary.code(text), count)));
+        put_codes(body, self.dictionary.texts.len(), |codes| {
+            self.runs.iter().for_each(|(code, count)| codes.put_run(u64::from(*code), *count));
+        });
+        let values = self.runs.iter().map(|(_, count)| count).sum();
+        (values, Encoding::RLE_DICTIONARY, extremes)
+    }
+
+    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+        let texts = &self.dictionary.texts;
+        let mut bytes = Vec::with_capacity(self.dictionary.bytes);
+        texts.iter().for_each(|text| put_text(&mut bytes, text));
+        let filter = if self.has_bloom_filter && self.dictionary.bytes < DICTIONARY_BYTES_MAX {
+            let values = texts.len().max(1) as u64;
+            let mut filter = Sbbf::new_with_ndv_fpp(values, BLOOM_FALSE_POSITIVES)?;
+            texts.iter().for_each(|text| filter.insert(*text));
+            Some(filter)
+        } else {
+            None
+        };
+        let dictionary = Dictionary { bytes, values: texts.len() };
+        self.chunk.finish(compressor, Some(dictionary), filter, <[u8]>::cmp)
+    }
+}
+
+/// Least and greatest text. Neighbours are often one and the same, which is told by their place.
+fn extremes_of<'a>(mut texts: impl Iterator<Item = &'a str>) -> Option<Extremes> {
+    let first = texts.next()?;
+    let (mut least, mut greatest) = (first, first);
+    for text in texts {
+        if std::ptr::eq(text, least) || std::ptr::eq(text, greatest) {
+            continue;
+        }
+        least = least.min(text);
+        greatest = greatest.max(text);
+    }
+    Some(Extremes { least: least.into(), greatest: greatest.into() })
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let length = u32::try_from(text.len()).expect("a text is below 4 GiB");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends levels of 0 and 1, with their length before them.
+fn put_levels(out: &mut Vec<u8>, runs: impl Iterator<Item = (bool, usize)>) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let mut levels = Hybrid::new(out, 1);
+    runs.for_each(|(level, count)| levels.put_run(u64::from(level), count));
+    levels.finish();
+    let length = u32::try_from(out.len() - at - 4).expect("levels of one page");
+    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Numbers distinct texts in order of appearance.
+#[derive(Default)]
+struct TextDictionary<'a> {
+    texts: Vec<&'a str>,
+    codes: BTreeMap<&'a str, u32>,
+    bytes: usize,
+}
+
+/// Texts that are first looked for by their place in memory.
+const FEW_TEXTS: usize = 8;
+
+impl<'a> TextDictionary<'a> {
+    fn code(&mut self, text: &'a str) -> u32 {
+        let few = self.texts.iter().take(FEW_TEXTS);
+        if let Some(code) = few.into_iter().position(|known| std::ptr::eq(*known, text)) {
+            return code as u32;
+        }
+        if let Some(code) = self.codes.get(text) {
+            return *code;
+        }
+        let code = self.texts.len() as u32;
+        self.texts.push(text);
+        self.codes.insert(text, code);
+        self.bytes += 4 + text.len();
+        code
+    }
+}
+
+/// 32-bit integers with a dictionary, in runs of equal ones.
+pub(crate) struct Ints {
+    chunk: Chunk,
+    values: Vec<i32>,
+    codes: BTreeMap<i32, u32>,
+}
+
+impl Ints {
+    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+        Self { chunk: Chunk::new(column), values: Vec::new(), codes: BTreeMap::new() }
+    }
+
+    pub(crate) fn page(
+        &mut self,
+        compressor: &mut Compressor,
+        runs: impl Iterator<Item = (i32, usize)> + Clone,
+    ) -> Result<()> {
+        for (value, _) in runs.clone() {
+            self.codes.entry(value).or_insert_with(|| {
+                self.values.push(value);
+                self.values.len() as u32 - 1
+            });
+        }
+        let mut body = Vec::new();
+        put_codes(&mut body, self.values.len(), |codes| {
+            runs.clone().for_each(|(value, count)| {
+                codes.put_run(u64::from(self.codes[&value]), count);
+            });
+        });
+        let values = || runs.clone().map(|(value, _)| value);
+        let extremes = values().min().zip(values().max()).map(|(least, greatest)| Extremes {
+            least: least.to_le_bytes().into(),
+            greatest: greatest.to_le_bytes().into(),
+        });
+        let rows = runs.clone().map(|(_, count)| count).sum();
+        self.chunk.add(compressor, &body, flat(rows, Encoding::RLE_DICTIONARY, extremes))
+    }
+
+    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let dictionary = Dictionary { bytes, values: self.values.len() };
+        self.chunk.finish(compressor, Some(dictionary), None, |a, b| int(a).cmp(&int(b)))
+    }
+}
+
+/// The pairs of one row, and how many rows in a row have the same.
+pub(crate) type PairsRun<'a> = (&'a [(Box<str>, Box<str>)], usize);
+
+/// A column of lists or of one side of maps: `texts` of each row, in runs of equal rows.
+pub(crate) struct TextLists<'a> {
+    texts: Texts<'a>,
+}
+
+impl<'a> TextLists<'a> {
+    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+        debug_assert_eq!((column.max_def_level(), column.max_rep_level()), (1, 1), "plain lists");
+        Self { texts: Texts::new(column) }
+    }
+
+    /// Rows of which none has any text.
+    pub(crate) fn empty_page(&mut self, compressor: &mut Compressor, rows: usize) -> Result<()> {
+        self.page(compressor, &[(&[], rows)], |(key, _)| key)
+    }
+
+    pub(crate) fn page(
+        &mut self,
+        compressor: &mut Compressor,
+        runs: &[PairsRun<'a>],
+        side: fn(&'a (Box<str>, Box<str>)) -> &'a str,
+    ) -> Result<()> {
+        let mut body = Vec::new();
+        // A row with n texts has n levels, the first with repetition 0; an empty row has one.
+        put_levels(
+            &mut body,
+            runs.iter()
+                .flat_map(|(pairs, rows)| {
+                    let again = pairs.len().saturating_sub(1);
+                    let (times, count) = if again == 0 { (1, *rows) } else { (*rows, 1) };
+                    (0..times).flat_map(move |_| [(false, count), (true, again)])
+                })
+                .filter(|(_, count)| *count > 0),
+        );
+        put_levels(
+            &mut body,
+            runs.iter().map(|(pairs, rows)| (!pairs.is_empty(), rows * pairs.len().max(1))),
+        );
+        let values = runs.iter().flat_map(|(pairs, rows)| {
+            let (times, count) = if pairs.len() == 1 { (1, *rows) } else { (*rows, 1) };
+            (0..times).flat_map(move |_| pairs.iter().map(move |pair| (side(pair), count)))
+        });
+        let (count, encoding, extremes) = self.texts.put_values(&mut body, values);
+        let rows = runs.iter().map(|(_, rows)| rows).sum();
+        let levels = runs.iter().map(|(pairs, rows)| rows * pairs.len().max(1)).sum::<usize>();
+        let facts = PageFacts { rows, levels, nulls: levels - count, encoding, extremes };
+        self.texts.chunk.add(compressor, &body, facts)
+    }
+
+    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+        self.texts.finish(compressor)
+    }
+}

@@ -1,0 +1,392 @@
+//! Files of trades and quotes: rows become columns without Arrow in between.
+//!
+//! Each page is gathered in one pass over its rows. What is the same over many rows (instrument,
+//! origin, vendor data) is kept as runs, and costs nothing per row.
+
+use std::sync::Arc;
+
+use k2_model::record::VendorPairs;
+use k2_model::{Coordinates, Decimal, Instrument, Nanos, Origin, Quote, Side, Trade, VendorData};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+
+use super::Layout;
+use super::chunk::Compressor;
+use super::columns::{Decimals, Encoded, Ints, Longs, TextLists, Texts};
+use super::ids::MessageIds;
+use super::order::Ordered;
+
+/// Rows of a page, and so of what is gathered at once.
+pub(crate) const PAGE_ROWS: usize = 20_480;
+/// Rows of a row group: between 128 Ki and 256 Ki.
+pub(crate) const ROW_GROUP_ROWS: usize = 8 * PAGE_ROWS;
+
+/// Most decimals in a row.
+const DECIMALS_MAX: usize = 4;
+
+/// A trade or a quote.
+pub(crate) trait MarketRow: Ordered {
+    const FEED: &'static str;
+    const DECIMALS: &'static [&'static str];
+
+    /// The number in the message id.
+    fn number(&self) -> u64;
+    fn ts_recv(&self) -> Nanos;
+    /// The first of them are those named in [`MarketRow::DECIMALS`].
+    fn decimals(&self) -> [Decimal; DECIMALS_MAX];
+    fn side(&self) -> Option<Side>;
+    fn vendor_data(&self) -> &VendorData;
+    fn at(&self) -> Coordinates;
+}
+
+impl Ordered for Trade {
+    fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    fn ts_event(&self) -> Nanos {
+        self.ts_event
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl MarketRow for Trade {
+    const FEED: &'static str = "trades";
+    const DECIMALS: &'static [&'static str] = &["price", "quantity"];
+
+    fn number(&self) -> u64 {
+        self.trade_id
+    }
+
+    fn ts_recv(&self) -> Nanos {
+        self.ts_recv
+    }
+
+    fn decimals(&self) -> [Decimal; DECIMALS_MAX] {
+        [self.price, self.quantity, Decimal::ZERO, Decimal::ZERO]
+    }
+
+    fn side(&self) -> Option<Side> {
+        Some(self.side)
+    }
+
+    fn vendor_data(&self) -> &VendorData {
+        &self.vendor_data
+    }
+
+    fn at(&self) -> Coordinates {
+        self.at
+    }
+}
+
+impl Ordered for Quote {
+    fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    fn ts_event(&self) -> Nanos {
+        self.ts_event
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl MarketRow for Quote {
+    const FEED: &'static str = "quotes";
+    const DECIMALS: &'static [&'static str] =
+        &["bid_price", "bid_quantity", "ask_price", "ask_quantity"];
+
+    fn number(&self) -> u64 {
+        self.sequence
+    }
+
+    fn ts_recv(&self) -> Nanos {
+        self.ts_recv
+    }
+
+    fn decimals(&self) -> [Decimal; DECIMALS_MAX] {
+        [self.bid_price, self.bid_quantity, self.ask_price, self.ask_quantity]
+    }
+
+    fn side(&self) -> Option<Side> {
+        None
+    }
+
+    fn vendor_data(&self) -> &VendorData {
+        &self.vendor_data
+    }
+
+    fn at(&self) -> Coordinates {
+        self.at
+    }
+}
+
+/// Encodes sorted `rows` into one file.
+pub(crate) fn encode<R: MarketRow>(
+    layout: &Layout,
+    rows: &[&R],
+) -> Result<(Vec<u8>, ParquetMetaData)> {
+    let properties = WriterProperties::builder()
+        .set_sorting_columns(Some(layout.sorting_columns.clone()))
+        .build();
+    let schema = layout.parquet_schema.root_schema_ptr();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+    let mut compressor = Compressor::new()?;
+    let mut page = PageRows::default();
+    for of_group in rows.chunks(ROW_GROUP_ROWS) {
+        let mut columns = Columns::new(&layout.parquet_schema, of_group.len(), R::FEED)?;
+        for of_page in of_group.chunks(PAGE_ROWS) {
+            page.gather(of_page);
+            columns.page(&mut compressor, &page, R::DECIMALS.len())?;
+        }
+        let mut row_group = file.next_row_group()?;
+        columns.finish(&mut compressor, &mut row_group)?;
+        row_group.close()?;
+    }
+    let metadata = file.finish()?;
+    Ok((std::mem::take(file.inner_mut()), metadata))
+}
+
+/// One page of rows, as columns and runs.
+#[derive(Default)]
+struct PageRows<'a> {
+    rows: usize,
+    instruments: Vec<(&'a Instrument, usize)>,
+    origins: Vec<(Origin, usize)>,
+    sides: Vec<(Side, usize)>,
+    vendor_data: Vec<(&'a VendorPairs, usize)>,
+    numbers: Vec<i64>,
+    sequences: Vec<i64>,
+    micros: Vec<i64>,
+    ts_events: Vec<i64>,
+    ts_recvs: Vec<i64>,
+    offsets: Vec<i64>,
+    decimals: [Vec<i128>; DECIMALS_MAX],
+}
+
+impl<'a> PageRows<'a> {
+    fn gather<R: MarketRow>(&mut self, rows: &[&'a R]) {
+        self.clear();
+        self.rows = rows.len();
+        for row in rows {
+            push_run(&mut self.instruments, row.instrument(), |a, b| a == b);
+            push_run(&mut self.origins, row.at().origin, |a, b| a == b);
+            if let Some(side) = row.side() {
+                push_run(&mut self.sides, side, |a, b| a == b);
+            }
+            push_run(&mut self.vendor_data, row.vendor_data().pairs(), |a, b| {
+                std::ptr::eq(*a, *b) || a == b
+            });
+            self.numbers.push(row.number() as i64);
+            self.sequences.push(row.sequence() as i64);
+            self.micros.push(row.ts_event().micros());
+            self.ts_events.push(row.ts_event().0);
+            self.ts_recvs.push(row.ts_recv().0);
+            self.offsets.push(row.at().offset as i64);
+            let decimals = row.decimals();
+            for (column, value) in self.decimals.iter_mut().zip(decimals).take(R::DECIMALS.len()) {
+                column.push(value.0);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.instruments.clear();
+        self.origins.clear();
+        self.sides.clear();
+        self.vendor_data.clear();
+        for column in [
+            &mut self.numbers,
+            &mut self.sequences,
+            &mut self.micros,
+            &mut self.ts_events,
+            &mut self.ts_recvs,
+            &mut self.offsets,
+        ] {
+            column.clear();
+        }
+        self.decimals.iter_mut().for_each(Vec::clear);
+    }
+
+    fn texts(
+        &self,
+        text: impl Fn(&'a Instrument) -> &'a str + Clone,
+    ) -> impl Iterator<Item = (Option<&'a str>, usize)> + Clone {
+        self.instruments.iter().map(move |(instrument, count)| (Some(text(instrument)), *count))
+    }
+}
+
+fn push_run<T>(runs: &mut Vec<(T, usize)>, value: T, same: impl Fn(&T, &T) -> bool) {
+    match runs.last_mut() {
+        Some((last, count)) if same(last, &value) => *count += 1,
+        _ => runs.push((value, 1)),
+    }
+}
+
+/// The encoders of one row group.
+struct Columns<'a> {
+    leaves: Vec<Column<'a>>,
+}
+
+/// One leaf column, by what it takes from a page.
+enum Column<'a> {
+    Venue(Texts<'a>),
+    Symbol(Texts<'a>),
+    RawSymbol(Texts<'a>),
+    AssetClass(Texts<'a>),
+    TradeId(Longs),
+    Sequence(Longs),
+    Ts(Longs),
+    TsEvent(Longs),
+    TsRecv(Longs),
+    Decimal(usize, Decimals),
+    Currency(Texts<'a>),
+    Side(Texts<'a>),
+    Conditions(TextLists<'a>),
+    VendorKeys(TextLists<'a>),
+    VendorValues(TextLists<'a>),
+    Source(Texts<'a>),
+    Partition(Ints),
+    Offset(Longs),
+    MessageId(MessageIds),
+}
+
+impl<'a> Columns<'a> {
+    fn new(schema: &SchemaDescriptor, rows: usize, feed: &'static str) -> Result<Self> {
+        let mut decimals = 0..;
+        let leaf = |column: &ColumnDescPtr| {
+            let path = column.path().parts();
+            let column = column.clone();
+            Ok(match (path[0].as_str(), path.last().map(String::as_str)) {
+                ("venue", _) => Column::Venue(Texts::new(column)),
+                ("symbol", _) => Column::Symbol(Texts::with_bloom_filter(column)),
+                ("raw_symbol", _) => Column::RawSymbol(Texts::new(column)),
+                ("asset_class", _) => Column::AssetClass(Texts::new(column)),
+                ("trade_id", _) => Column::TradeId(Longs::with_bloom_filter(column, rows)?),
+                ("sequence", _) => Column::Sequence(Longs::new(column)),
+                ("ts", _) => Column::Ts(Longs::new(column)),
+                ("ts_event", _) => Column::TsEvent(Longs::new(column)),
+                ("ts_recv", _) => Column::TsRecv(Longs::new(column)),
+                ("currency", _) => Column::Currency(Texts::new(column)),
+                ("side", _) => Column::Side(Texts::new(column)),
+                ("conditions", _) => Column::Conditions(TextLists::new(column)),
+                ("vendor_data", Some("key")) => Column::VendorKeys(TextLists::new(column)),
+                ("vendor_data", _) => Column::VendorValues(TextLists::new(column)),
+                ("source", _) => Column::Source(Texts::new(column)),
+                ("partition", _) => Column::Partition(Ints::new(column)),
+                ("offset", _) => Column::Offset(Longs::new(column)),
+                ("message_id", _) => Column::MessageId(MessageIds::new(column, feed)),
+                _ if column.type_precision() == 38 => {
+                    Column::Decimal(decimals.next().unwrap_or(0), Decimals::new(column))
+                }
+                (name, _) => {
+                    let message = format!("column {name} is unknown to this program");
+                    return Err(ParquetError::General(message));
+                }
+            })
+        };
+        Ok(Self { leaves: schema.columns().iter().map(leaf).collect::<Result<_>>()? })
+    }
+
+    fn page(
+        &mut self,
+        compressor: &mut Compressor,
+        page: &PageRows<'a>,
+        decimals: usize,
+    ) -> Result<()> {
+        self.leaves.iter_mut().try_for_each(|leaf| leaf.page(compressor, page, decimals))
+    }
+
+    fn finish(
+        self,
+        compressor: &mut Compressor,
+        row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    ) -> Result<()> {
+        for leaf in self.leaves {
+            let (bytes, close) = leaf.finish(compressor)?;
+            row_group.append_column(&bytes, close)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Column<'a> {
+    fn page(&mut self, zstd: &mut Compressor, page: &PageRows<'a>, decimals: usize) -> Result<()> {
+        match self {
+            Self::Venue(column) => column.page(zstd, page.texts(|it| &it.venue)),
+            Self::Symbol(column) => column.page(zstd, page.texts(|it| &it.symbol)),
+            Self::RawSymbol(column) => column.page(zstd, page.texts(|it| &it.raw_symbol)),
+            Self::AssetClass(column) => column.page(zstd, page.texts(|it| it.asset_class.as_str())),
+            Self::Currency(column) => {
+                let quotes = page.texts(|it| &it.quote);
+                column.page(
+                    zstd,
+                    quotes.map(|(text, count)| (text.filter(|text| !text.is_empty()), count)),
+                )
+            }
+            Self::Side(column) => {
+                let sides = page.sides.iter();
+                column.page(zstd, sides.map(|(side, count)| (Some(side.as_str()), *count)))
+            }
+            Self::TradeId(column) => column.page(zstd, &page.numbers),
+            Self::Sequence(column) => column.page(zstd, &page.sequences),
+            Self::Ts(column) => column.page(zstd, &page.micros),
+            Self::TsEvent(column) => column.page(zstd, &page.ts_events),
+            Self::TsRecv(column) => column.page(zstd, &page.ts_recvs),
+            Self::Offset(column) => column.page(zstd, &page.offsets),
+            Self::Decimal(index, column) => {
+                debug_assert!(*index < decimals, "each decimal column has its values");
+                column.page(zstd, &page.decimals[*index])
+            }
+            Self::Conditions(column) => column.empty_page(zstd, page.rows),
+            Self::VendorKeys(column) => {
+                let runs = page.vendor_data.iter().map(|(pairs, count)| (&pairs[..], *count));
+                column.page(zstd, &runs.collect::<Vec<_>>(), |pair| &pair.0)
+            }
+            Self::VendorValues(column) => {
+                let runs = page.vendor_data.iter().map(|(pairs, count)| (&pairs[..], *count));
+                column.page(zstd, &runs.collect::<Vec<_>>(), |pair| &pair.1)
+            }
+            Self::Source(column) => {
+                let origins = page.origins.iter();
+                column.page(zstd, origins.map(|(at, count)| (Some(at.source()), *count)))
+            }
+            Self::Partition(column) => {
+                column.page(zstd, page.origins.iter().map(|(at, count)| (at.partition(), *count)))
+            }
+            Self::MessageId(column) => column.page(zstd, &page.instruments, &page.numbers),
+        }
+    }
+
+    fn finish(self, zstd: &mut Compressor) -> Result<Encoded> {
+        match self {
+            Self::Venue(column)
+            | Self::Symbol(column)
+            | Self::RawSymbol(column)
+            | Self::AssetClass(column)
+            | Self::Currency(column)
+            | Self::Side(column)
+            | Self::Source(column) => column.finish(zstd),
+            Self::TradeId(column)
+            | Self::Sequence(column)
+            | Self::Ts(column)
+            | Self::TsEvent(column)
+            | Self::TsRecv(column)
+            | Self::Offset(column) => column.finish(zstd),
+            Self::Conditions(column) | Self::VendorKeys(column) | Self::VendorValues(column) => {
+                column.finish(zstd)
+            }
+            Self::Decimal(_, column) => column.finish(zstd),
+            Self::Partition(column) => column.finish(zstd),
+            Self::MessageId(column) => column.finish(zstd),
+        }
+    }
+}
