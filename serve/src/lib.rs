@@ -1,1 +1,21 @@
+//! Queries: one engine over the live rows and the pinned tables, and HTTP in front of it.
+//!
+//! * [`Engine`] answers SQL at one exact frontier: live ∪ pinned snapshot, or tables alone.
+//! * [`format`] writes answers for people and programs, one text for one value everywhere.
+//! * [`Server`] serves the engine, health and metrics over HTTP.
 
+mod answer;
+mod config;
+mod engine;
+mod error;
+pub mod format;
+pub mod http;
+mod request;
+
+pub use answer::{Answer, Meta, OpenGap, OpenGaps, Sources};
+pub use config::{EngineConfig, Limits};
+pub use engine::Engine;
+pub use error::{Error, ErrorKind, Result};
+pub use format::{Format, write_envelope, write_rows};
+pub use http::{HealthSource, JobState, Server, ServerConfig, ServerState};
+pub use request::{AsOf, Request};

@@ -1,0 +1,52 @@
+//! How an engine answers, and within which limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k2_model::time::NANOS_PER_SECOND;
+use k2_model::{InstrumentTable, SeverityLevels};
+
+/// How an engine answers. `Default` is what a job uses that says nothing else.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// A bar is final once an event this much later than its end has come at its venue.
+    pub lateness_ns: i64,
+    pub severity: SeverityLevels,
+    /// What raw symbols in questions stand for.
+    pub instruments: Arc<InstrumentTable>,
+    /// For requests that bring none.
+    pub limits: Limits,
+    /// Threads that one large query may use.
+    pub parallelism: usize,
+    /// Bytes of decoded Parquet footers kept between queries.
+    pub metadata_cache_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            lateness_ns: 10 * NANOS_PER_SECOND,
+            severity: SeverityLevels::default(),
+            instruments: Arc::new(InstrumentTable::shipped()),
+            limits: Limits::default(),
+            parallelism: std::thread::available_parallelism().map_or(2, usize::from),
+            metadata_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What one query may use. Reaching one of them is an error, never a cut answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of an answer.
+    pub rows_max: usize,
+    /// Bytes that a query holds at once, its answer included.
+    pub memory_bytes_max: usize,
+    pub time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rows_max: 1_000_000, memory_bytes_max: 1 << 30, time_max: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,212 @@
+//! Answers as text. A value has one text, the same in a table, in CSV, in NDJSON and in JSON.
+//!
+//! Decimals keep all their digits and times all the digits of their unit; both are strings in
+//! JSON, and integers are numbers. Bytes are their text if they are UTF-8, otherwise `\x` and hex.
+
+mod table;
+mod text;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+
+use crate::answer::Answer;
+use crate::error::Error;
+pub(crate) use text::{Column, write_json_string};
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns, for people.
+    Table,
+    /// One array of objects.
+    Json,
+    /// One object a line.
+    Ndjson,
+    /// RFC 4180 with a header; null is an empty field, an empty text is `""`.
+    Csv,
+}
+
+impl Format {
+    pub const ALL: [Self; 4] = [Self::Table, Self::Json, Self::Ndjson, Self::Csv];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|format| format.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Error::bad_request("unknown_format", format!("there is no format {text:?}"))
+                .with_hint(format!("formats are {names}"))
+        })
+    }
+}
+
+/// Writes the rows of `answer`, and nothing else.
+pub fn write_rows(answer: &Answer, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Table => table::write(answer, out),
+        Format::Json => {
+            write_array(answer, out)?;
+            out.write_all(b"\n")
+        }
+        Format::Ndjson => each_batch(answer, out, write_ndjson),
+        Format::Csv => {
+            write_csv_header(&answer.schema, out)?;
+            each_batch(answer, out, write_csv)
+        }
+    }
+}
+
+/// Writes `answer` as HTTP answers it: the rows as `data`, and what they are rows of as `meta`.
+pub fn write_envelope(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(br#"{"success":true,"data":"#)?;
+    write_array(answer, out)?;
+    let rows = answer.rows();
+    write!(out, r#","pagination":{{"limit":{rows},"cursor":null,"has_more":false}},"meta":"#)?;
+    serde_json::to_writer(&mut *out, &answer.meta)?;
+    out.write_all(b"}\n")
+}
+
+/// Texts are collected up to this size before they are written.
+const BUFFER_BYTES: usize = 64 << 10;
+
+fn each_batch(
+    answer: &Answer,
+    out: &mut dyn Write,
+    write: fn(&RecordBatch, &mut String, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = String::with_capacity(BUFFER_BYTES + 4096);
+    for batch in &answer.batches {
+        write(batch, &mut buffer, out)?;
+    }
+    out.write_all(buffer.as_bytes())
+}
+
+fn columns_of(batch: &RecordBatch) -> io::Result<Vec<Column>> {
+    let columns = batch.columns().iter().map(Column::new).collect::<Result<_, _>>();
+    columns.map_err(io::Error::other)
+}
+
+fn write_array(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = String::from("[");
+    let mut is_first = true;
+    for batch in &answer.batches {
+        let (keys, columns) = (keys_of(&batch.schema()), columns_of(batch)?);
+        for row in 0..batch.num_rows() {
+            if !std::mem::take(&mut is_first) {
+                buffer.push(',');
+            }
+            put_object(&keys, &columns, row, &mut buffer);
+            flush_full(&mut buffer, out)?;
+        }
+    }
+    buffer.push(']');
+    out.write_all(buffer.as_bytes())
+}
+
+fn write_ndjson(batch: &RecordBatch, buffer: &mut String, out: &mut dyn Write) -> io::Result<()> {
+    let (keys, columns) = (keys_of(&batch.schema()), columns_of(batch)?);
+    for row in 0..batch.num_rows() {
+        put_object(&keys, &columns, row, buffer);
+        buffer.push('\n');
+        flush_full(buffer, out)?;
+    }
+    Ok(())
+}
+
+/// Each column's name as a JSON string and the colon behind it.
+fn keys_of(schema: &Schema) -> Vec<String> {
+    let key = |name: &str| {
+        let mut key = String::new();
+        write_json_string(name, &mut key);
+        key.push(':');
+        key
+    };
+    schema.fields().iter().map(|field| key(field.name())).collect()
+}
+
+fn put_object(keys: &[String], columns: &[Column], row: usize, buffer: &mut String) {
+    buffer.push('{');
+    for (at, (key, column)) in keys.iter().zip(columns).enumerate() {
+        if at > 0 {
+            buffer.push(',');
+        }
+        buffer.push_str(key);
+        column.put_json(row, buffer);
+    }
+    buffer.push('}');
+}
+
+fn write_csv_header(schema: &Schema, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = String::new();
+    for (at, field) in schema.fields().iter().enumerate() {
+        if at > 0 {
+            line.push(',');
+        }
+        put_csv_field(field.name(), &mut line);
+    }
+    line.push('\n');
+    out.write_all(line.as_bytes())
+}
+
+fn write_csv(batch: &RecordBatch, buffer: &mut String, out: &mut dyn Write) -> io::Result<()> {
+    let columns = columns_of(batch)?;
+    let mut text = String::new();
+    for row in 0..batch.num_rows() {
+        for (at, column) in columns.iter().enumerate() {
+            if at > 0 {
+                buffer.push(',');
+            }
+            if !column.is_null(row) {
+                text.clear();
+                column.put_text(row, &mut text);
+                put_csv_field(&text, buffer);
+            }
+        }
+        buffer.push('\n');
+        flush_full(buffer, out)?;
+    }
+    Ok(())
+}
+
+fn put_csv_field(text: &str, line: &mut String) {
+    let is_plain = !text.is_empty() && !text.contains(['"', ',', '\n', '\r']);
+    if is_plain {
+        line.push_str(text);
+    } else {
+        line.push('"');
+        line.push_str(&text.replace('"', "\"\""));
+        line.push('"');
+    }
+}
+
+fn flush_full(buffer: &mut String, out: &mut dyn Write) -> io::Result<()> {
+    if buffer.len() >= BUFFER_BYTES {
+        out.write_all(buffer.as_bytes())?;
+        buffer.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
