@@ -19,7 +19,7 @@ use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::batch::{Numbered, Parcel};
+use crate::batch::{Batch, Numbered, Parcel};
 use crate::ingest::Block;
 use crate::kit::metrics::Metrics;
 
@@ -28,7 +28,7 @@ pub struct Records<'scope> {
     pub trades: StreamVec<'scope, Time, Parcel<Trade>>,
     pub quotes: StreamVec<'scope, Time, Parcel<Quote>>,
     pub depths: StreamVec<'scope, Time, Parcel<Depth>>,
-    pub rejects: StreamVec<'scope, Time, Reject>,
+    pub rejects: StreamVec<'scope, Time, Batch<Reject>>,
 }
 
 /// Decodes each line; what cannot be decoded becomes a reject with its bytes and coordinates.
@@ -79,7 +79,7 @@ struct Outputs {
     trades: Output<Parcel<Trade>>,
     quotes: Output<Parcel<Quote>>,
     depths: Output<Parcel<Depth>>,
-    rejects: Output<Reject>,
+    rejects: Output<Batch<Reject>>,
 }
 
 impl Outputs {
@@ -93,7 +93,10 @@ impl Outputs {
         give(&mut self.trades, time, by_owner(block, &mut decoded.trades, workers));
         give(&mut self.quotes, time, by_owner(block, &mut decoded.quotes, workers));
         give(&mut self.depths, time, by_owner(block, &mut decoded.depths, workers));
-        give(&mut self.rejects, time, std::mem::take(&mut decoded.rejects));
+        if !decoded.rejects.is_empty() {
+            let rejects = Arc::new(std::mem::take(&mut decoded.rejects));
+            give(&mut self.rejects, time, vec![rejects]);
+        }
     }
 }
 

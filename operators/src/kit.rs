@@ -1,5 +1,8 @@
 //! What operators share.
 
+pub mod arrange;
 pub mod budget;
+pub mod expand;
+pub mod instruments;
 pub mod metrics;
 pub mod stash;

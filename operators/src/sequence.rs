@@ -10,7 +10,7 @@
 //! * **Restart**: `resumed` seeds each stream; a boundary at the end of a time emits the state as
 //!   of that time, to be saved with the batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 
 use crate::batch::{Batch, Boundary, Numbered, Parcel, StateShard};
+use crate::kit::instruments::AddressMap;
 use crate::kit::metrics::Metrics;
 use crate::kit::stash::Stash;
 
@@ -113,7 +114,7 @@ impl<R> Default for Arrivals<R> {
 struct Streams<R> {
     states: Vec<StreamState<R>>,
     /// Instrument → place in `states`. Only looked up, never iterated.
-    places: HashMap<usize, usize, std::hash::BuildHasherDefault<AddressHasher>>,
+    places: AddressMap<usize>,
     stored: Offsets,
     window: WindowLimits,
     metrics: Arc<Metrics>,
@@ -298,23 +299,5 @@ fn reject_of<R: Numbered>(row: &R, reason: RejectReason, detail: &str) -> Reject
         detail: detail.into(),
         ts_recv: Some(row.ts_recv()),
         at: row.at(),
-    }
-}
-
-/// Hashes an instrument's address: a multiplication spreads it, since its low bits are zero.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl std::hash::Hasher for AddressHasher {
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("only addresses are hashed here");
-    }
-
-    fn write_usize(&mut self, address: usize) {
-        self.0 = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
     }
 }

@@ -134,7 +134,7 @@ impl<R: Numbered> StreamState<R> {
                 self.note_unique(record, highest, delta);
                 Verdict::Unique
             }
-            Inserted::Repeated if self.prints.get(last).is_some_and(|p| p != record.print().max(1)) => {
+            Inserted::Repeated if self.prints.get(last).is_some_and(|print| print != record.print()) => {
                 delta.contradictions += 1;
                 Verdict::Contradiction
             }

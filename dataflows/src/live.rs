@@ -1,0 +1,241 @@
+//! The live side: what each worker publishes at closed epochs, and pins of one consistent epoch.
+//!
+//! A worker publishes an immutable [`Version`] for each closed epoch that changed something.
+//! A pin takes the greatest epoch that all workers have closed, and of each worker the version
+//! that stood there: reads never stop the dataflow, and never see half an epoch.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::Duration;
+
+use imbl::{OrdMap, OrdSet, Vector};
+use k2_model::{
+    Bar, Gap, GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time,
+    Timeframe, Trade,
+};
+use k2_operators::Batch;
+use k2_operators::sequence::StreamCounts;
+use k2_sinks::ColdPin;
+
+/// How long a pin waits for workers that have not yet come as far as the seam: they are starting.
+const PIN_RETRY: Duration = Duration::from_millis(1);
+
+/// What all workers of a job publish, and the tables' latest pin.
+pub struct Live {
+    workers: Vec<Mutex<Published>>,
+    cold: RwLock<Arc<ColdPin>>,
+}
+
+/// One worker's versions, oldest first; never empty.
+struct Published {
+    /// All epochs below it are closed on this worker.
+    frontier: Time,
+    versions: VecDeque<Arc<Version>>,
+}
+
+/// The rows and views of one worker, from one epoch on.
+#[derive(Clone, Debug, Default)]
+pub struct Version {
+    /// The frontier from which this stands, until that of the next version.
+    pub from: Time,
+    pub tail: Tail,
+    pub views: Views,
+    /// O(from), known to worker 0 alone.
+    pub offsets: OrdMap<Origin, u64>,
+}
+
+/// Rows that are not yet in a published snapshot, by table.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    pub trades: Rows<Trade>,
+    pub quotes: Rows<Quote>,
+    pub rejects: Rows<Reject>,
+    pub gaps: Rows<GapChange>,
+}
+
+/// Chunks of rows in order of epoch.
+pub type Rows<R> = Vector<Arc<Chunk<R>>>;
+
+/// The rows of one epoch. Immutable, shared with readers, dropped whole.
+#[derive(Debug)]
+pub struct Chunk<R> {
+    pub epoch: Time,
+    pub batches: Vec<Batch<R>>,
+    index: OnceLock<InstrumentIndex>,
+}
+
+/// Instrument → the (batch, row) places of its rows; made when first asked for.
+type InstrumentIndex = Vec<(Instrument, Vec<(u32, u32)>)>;
+
+/// The maintained views of one worker's streams.
+#[derive(Clone, Debug, Default)]
+pub struct Views {
+    /// Bars whose window starts at or after `bars_from`, by timeframe.
+    pub bars: [OrdMap<BarKey, Bar>; Timeframe::ALL.len()],
+    /// Older windows are not in memory; they are computed from the tables. A UTC midnight, or
+    /// `i64::MIN` if nothing has left memory.
+    pub bars_from: Option<Nanos>,
+    pub latest_trade: OrdMap<Instrument, Trade>,
+    pub latest_quote: OrdMap<Instrument, Quote>,
+    pub streams: OrdMap<Stream, StreamCounts>,
+    pub gaps_open: OrdSet<Gap>,
+}
+
+/// Of which instrument and window a bar is.
+pub type BarKey = (Instrument, Nanos);
+
+/// One consistent closed epoch of the whole job, and a snapshot that joins it without a seam.
+#[derive(Clone, Debug)]
+pub struct LivePin {
+    /// F_q: exactly the rows of epochs below it are seen.
+    pub frontier: Time,
+    /// O(F_q): of each origin the next offset.
+    pub offsets: Offsets,
+    /// One version per worker.
+    pub versions: Vec<Arc<Version>>,
+    /// The tables at F_c ≤ F_q. Live rows of epochs in `[F_c, F_q)` are the rest of the answer.
+    pub cold: Arc<ColdPin>,
+}
+
+impl Live {
+    /// Nothing is closed yet: a pin waits until each worker has published as far as the seam.
+    pub fn new(workers: usize, cold: Arc<ColdPin>) -> Self {
+        let versions = || VecDeque::from([Arc::<Version>::default()]);
+        let published = || Mutex::new(Published { frontier: 0, versions: versions() });
+        Self { workers: (0..workers).map(|_| published()).collect(), cold: RwLock::new(cold) }
+    }
+
+    /// Publishes `versions` of `worker`, in order, and that everything below `frontier` is closed
+    /// there. Versions that no pin can take any more are dropped.
+    pub fn publish(&self, worker: usize, versions: Vec<Version>, frontier: Time) {
+        let mut published = lock(&self.workers[worker]);
+        published.versions.extend(versions.into_iter().map(Arc::new));
+        published.frontier = frontier;
+        drop(published);
+        let least = self.frontier();
+        let mut published = lock(&self.workers[worker]);
+        while published.versions.get(1).is_some_and(|next| next.from <= least) {
+            published.versions.pop_front();
+        }
+    }
+
+    /// The epoch below which all workers have closed.
+    pub fn frontier(&self) -> Time {
+        let frontiers = self.workers.iter().map(|worker| lock(worker).frontier);
+        frontiers.min().expect("a job has a worker")
+    }
+
+    /// Moves the seam: rows below the pin's frontier are read from its snapshot from now on.
+    /// Called after the commit and before any of those rows is dropped.
+    pub fn set_cold(&self, pin: Arc<ColdPin>) {
+        *self.cold.write().unwrap_or_else(|poison| poison.into_inner()) = pin;
+    }
+
+    pub fn cold(&self) -> Arc<ColdPin> {
+        Arc::clone(&self.cold.read().unwrap_or_else(|poison| poison.into_inner()))
+    }
+
+    /// Pins the live side, then the cold side: the other order would lose the rows that a commit
+    /// in between moves (SEAM-1). If the seam has passed the live pin meanwhile, both are pinned
+    /// again, so that views and rows are of one epoch.
+    pub fn pin(&self) -> LivePin {
+        loop {
+            let (frontier, versions) = self.pin_live();
+            let cold = self.cold();
+            if cold.frontier <= frontier {
+                let offsets = versions[0].offsets.iter().map(|(origin, next)| (*origin, *next));
+                let offsets = offsets.collect::<Offsets>().furthest(&cold.position.offsets);
+                return LivePin { frontier, offsets, versions, cold };
+            }
+            std::thread::sleep(PIN_RETRY);
+        }
+    }
+
+    fn pin_live(&self) -> (Time, Vec<Arc<Version>>) {
+        // Frontiers only rise, so a version that stood at the least of them when it was read
+        // still stands there, or has a successor that does.
+        let locked: Vec<MutexGuard<'_, Published>> = self.workers.iter().map(lock).collect();
+        let frontier = locked.iter().map(|worker| worker.frontier).min();
+        let frontier = frontier.expect("a job has a worker");
+        let stands = |worker: &MutexGuard<'_, Published>| {
+            let stood = worker.versions.iter().rev().find(|version| version.from <= frontier);
+            Arc::clone(stood.expect("versions are kept back to the least frontier"))
+        };
+        (frontier, locked.iter().map(stands).collect())
+    }
+}
+
+fn lock(worker: &Mutex<Published>) -> MutexGuard<'_, Published> {
+    worker.lock().unwrap_or_else(|poison| poison.into_inner())
+}
+
+impl LivePin {
+    /// The rows of one table at the seam: live rows of epochs in `[F_c, F_q)`.
+    pub fn rows<'a, R: 'a>(
+        &'a self,
+        pick: impl Fn(&'a Tail) -> &'a Rows<R> + 'a,
+    ) -> impl Iterator<Item = &'a Arc<Chunk<R>>> {
+        let (low, high) = (self.cold.frontier, self.frontier);
+        let tails = self.versions.iter().map(move |version| pick(&version.tail));
+        tails.flatten().filter(move |chunk| low <= chunk.epoch && chunk.epoch < high)
+    }
+
+    /// The window start from which all workers hold all bars in memory; `None`: they hold all.
+    pub fn bars_from(&self) -> Option<Nanos> {
+        self.versions.iter().filter_map(|version| version.views.bars_from).max()
+    }
+}
+
+impl<R> Chunk<R> {
+    pub fn new(epoch: Time, batches: Vec<Batch<R>>) -> Self {
+        Self { epoch, batches, index: OnceLock::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.batches.iter().all(|batch| batch.is_empty())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &R> {
+        self.batches.iter().flat_map(|batch| batch.iter())
+    }
+
+    /// Heap bytes of the rows themselves.
+    pub fn bytes(&self) -> usize {
+        self.len() * size_of::<R>()
+    }
+}
+
+impl<R: k2_operators::Numbered> Chunk<R> {
+    /// The rows of `instrument`, in the order in which they came.
+    pub fn of(&self, instrument: Instrument) -> impl Iterator<Item = &R> {
+        let index = self.index.get_or_init(|| self.make_index());
+        let found = index.binary_search_by_key(&instrument, |(key, _)| *key);
+        let places = found.map_or(&[][..], |at| &index[at].1);
+        places.iter().map(|&(batch, row)| &self.batches[batch as usize][row as usize])
+    }
+
+    fn make_index(&self) -> InstrumentIndex {
+        let mut places: std::collections::BTreeMap<Instrument, Vec<(u32, u32)>> =
+            std::collections::BTreeMap::new();
+        for (batch, rows) in self.batches.iter().enumerate() {
+            for (row, record) in rows.iter().enumerate() {
+                // Blocks are some megabytes at most, so both fit 32 bits.
+                places.entry(record.instrument()).or_default().push((batch as u32, row as u32));
+            }
+        }
+        places.into_iter().collect()
+    }
+}
+
+/// Drops the chunks below `frontier`, which are in a published snapshot.
+pub fn trim<R>(rows: &mut Rows<R>, frontier: Time) {
+    let stays = rows.iter().position(|chunk| chunk.epoch >= frontier).unwrap_or(rows.len());
+    if stays > 0 {
+        *rows = rows.skip(stays);
+    }
+}
+

@@ -1,0 +1,191 @@
+//! The whole graph, on one screen.
+//!
+//! ```text
+//! ingest ─► decode ─► sequence ─┬─► write ─► commit ─► Iceberg
+//!   │                 │ gaps,   └─► views ─┐      │
+//!   └─► mint ◄────────┘ state      rows ───┴─► publish ─► readers
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use k2_model::{
+    Coordinates, Depth, Gap, GapChange, InstrumentTable, Offsets, Quote, Reject, Stream, Time, Trade,
+};
+use k2_operators::decode::{Records, decode};
+use k2_operators::ingest::{IngestStart, Ingested, SourceEnd, ingest};
+use k2_operators::kit::expand::expand;
+use k2_operators::kit::metrics::Metrics;
+use k2_operators::sequence::{Judged, SequenceConfig, StreamCounts, StreamState, gap_of, sequence};
+use k2_operators::{Batch, Numbered, StateShard};
+use k2_sinks::Lake;
+use k2_sinks::flow::commit::Failure;
+use k2_sinks::flow::{CommitterThread, MintConfig, TableStreams, commit, mint, write};
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::{Scope, StreamVec};
+
+use crate::live::Live;
+use crate::publish::{Publications, publish};
+use crate::views::bars::{BarsConfig, bars};
+use crate::views::gaps_open::gaps_open;
+use crate::views::latest::latest;
+use crate::views::streams::streams;
+
+/// What one worker's graph is built from.
+pub struct MarketConfig {
+    pub source: SourceEnd,
+    pub start: IngestStart,
+    pub mint: MintConfig,
+    pub trades: SequenceConfig<Trade>,
+    pub quotes: SequenceConfig<Quote>,
+    pub depths: SequenceConfig<Depth>,
+    pub bars: BarsConfig,
+    /// What an earlier run stored beyond the start, and which is not written again.
+    pub stored_rejects: Offsets,
+    pub stored_gaps: Offsets,
+    /// On worker 0.
+    pub committer: Option<CommitterThread>,
+    pub shared: Shared,
+}
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Shared {
+    pub instruments: Arc<InstrumentTable>,
+    pub lake: Arc<Lake>,
+    pub live: Arc<Live>,
+    pub metrics: Arc<Metrics>,
+    pub failure: Arc<Failure>,
+}
+
+/// Builds the graph of one worker.
+pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
+    let MarketConfig { source, start, shared, .. } = config;
+    let Shared { instruments, lake, live, metrics, failure } = shared;
+    let seeds = Seeds::of(&config.trades.resumed, &config.quotes.resumed, &config.depths.resumed);
+
+    let Ingested { blocks, bindings } = ingest(scope, source, start.epoch);
+    let boundaries =
+        mint(bindings.clone(), start.epoch, start.offsets, start.marks, config.mint);
+    let Records { trades, quotes, depths, rejects } =
+        decode(blocks, instruments, Arc::clone(&metrics));
+
+    let trades = sequence(trades, boundaries.clone(), config.trades);
+    let quotes = sequence(quotes, boundaries.clone(), config.quotes);
+    let depths = sequence(depths, boundaries.clone(), config.depths);
+
+    let rows = TableStreams {
+        trades: unique(trades.clone()),
+        quotes: unique(quotes.clone()),
+        rejects: scope.concatenate([
+            rejects,
+            contradictions(trades.clone()),
+            contradictions(quotes.clone()),
+            contradictions(depths.clone()),
+        ])
+        .flat_map(beyond(config.stored_rejects, |reject: &Reject| reject.at)),
+        gaps: scope
+            .concatenate([gap_log(trades.clone()), gap_log(depths.clone())])
+            .flat_map(beyond(config.stored_gaps, |change: &GapChange| change.at)),
+    };
+    let states =
+        scope.concatenate([state(trades.clone()), state(quotes.clone()), state(depths.clone())]);
+    let written = write(rows.clone(), boundaries.clone(), lake, failure);
+    let committed = commit(written, states, boundaries, config.committer);
+
+    let publications = Publications {
+        bars: bars(trades.clone(), config.bars),
+        latest_trade: latest(trades.clone(), seeds.latest_trade),
+        latest_quote: latest(quotes.clone(), seeds.latest_quote),
+        streams: streams(trades.clone(), seeds.trades)
+            .concat(streams(quotes, seeds.quotes))
+            .concat(streams(depths.clone(), seeds.depths)),
+        gaps_open: gaps_open(trades, seeds.trade_gaps)
+            .concat(gaps_open(depths, seeds.depth_gaps)),
+        rows,
+        bindings,
+        committed,
+    };
+    publish(publications, live, metrics);
+}
+
+/// What the views start with, out of the streams' states.
+struct Seeds {
+    latest_trade: Vec<Trade>,
+    latest_quote: Vec<Quote>,
+    trades: Vec<(Stream, StreamCounts)>,
+    quotes: Vec<(Stream, StreamCounts)>,
+    depths: Vec<(Stream, StreamCounts)>,
+    trade_gaps: Vec<Gap>,
+    depth_gaps: Vec<Gap>,
+}
+
+impl Seeds {
+    fn of(
+        trades: &[StreamState<Trade>],
+        quotes: &[StreamState<Quote>],
+        depths: &[StreamState<Depth>],
+    ) -> Self {
+        Self {
+            latest_trade: trades.iter().filter_map(|state| state.latest.clone()).collect(),
+            latest_quote: quotes.iter().filter_map(|state| state.latest.clone()).collect(),
+            trades: counts(trades),
+            quotes: counts(quotes),
+            depths: counts(depths),
+            trade_gaps: open_gaps(trades),
+            depth_gaps: open_gaps(depths),
+        }
+    }
+}
+
+fn counts<R>(states: &[StreamState<R>]) -> Vec<(Stream, StreamCounts)> {
+    states.iter().map(|state| (state.stream, state.counts)).collect()
+}
+
+fn open_gaps<R>(states: &[StreamState<R>]) -> Vec<Gap> {
+    let gaps = states.iter().flat_map(|state| {
+        state.numbers.holes().map(|hole| gap_of(state.stream, &hole))
+    });
+    gaps.collect()
+}
+
+type JudgedStream<'scope, R> = StreamVec<'scope, Time, Rc<Judged<R>>>;
+
+fn unique<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, Batch<R>> {
+    expand(judged, "Unique", |judged, _time, given| given.extend(judged.unique.iter().cloned()))
+}
+
+fn contradictions<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, Batch<Reject>> {
+    expand(judged, "Contradictions", |judged, _time, given| {
+        if !judged.rejects.is_empty() {
+            given.push(Arc::new(judged.rejects.clone()));
+        }
+    })
+}
+
+fn gap_log<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, Batch<GapChange>> {
+    expand(judged, "Gap log", |judged, _time, given| {
+        if !judged.gaps.is_empty() {
+            given.push(Arc::new(judged.gaps.clone()));
+        }
+    })
+}
+
+/// Keeps the rows that are not stored yet.
+fn beyond<R: Clone>(
+    stored: Offsets,
+    at: impl Fn(&R) -> Coordinates,
+) -> impl FnMut(Batch<R>) -> Option<Batch<R>> {
+    move |rows| {
+        if stored.is_empty() || rows.iter().all(|row| !stored.covers(at(row))) {
+            return Some(rows);
+        }
+        let kept: Vec<R> = rows.iter().filter(|row| !stored.covers(at(row))).cloned().collect();
+        (!kept.is_empty()).then(|| Arc::new(kept))
+    }
+}
+
+fn state<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, (Time, StateShard)> {
+    expand(judged, "State", |judged, _time, given| given.extend(judged.state.clone()))
+}

@@ -1,0 +1,229 @@
+//! Where the dataflow meets its readers: closed epochs become versions of the live side.
+//!
+//! * **Input**: the changes of each view, the rows of each table, O(e), and what was committed.
+//! * **Output**: none; versions go to [`Live`].
+//! * **Routing**: none: each worker publishes what is on it.
+//! * **Progress**: an epoch is applied once all inputs have passed it, oldest first.
+//! * **State**: the current version, as persistent maps that share what did not change with the
+//!   versions before; the changes of open epochs.
+//! * **Restart**: the views are seeded at epoch 0, which closes before the first record.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::consolidation::consolidate;
+use imbl::OrdMap;
+use k2_model::{Bar, Gap, GapChange, Instrument, Nanos, Offsets, Quote, Reject, Stream};
+use k2_model::{Time, Timeframe, Trade};
+use k2_operators::Batch;
+use k2_operators::ingest::Binding;
+use k2_operators::kit::metrics::Metrics;
+use k2_operators::sequence::StreamCounts;
+use k2_sinks::flow::{Committed, TableStreams};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use crate::live::{BarKey, Chunk, Live, Rows, Tail, Version, trim};
+use crate::views::bars::Bars;
+
+/// All that is published.
+pub struct Publications<'scope> {
+    pub bars: Bars<'scope>,
+    pub latest_trade: VecCollection<'scope, Time, (Instrument, Trade)>,
+    pub latest_quote: VecCollection<'scope, Time, (Instrument, Quote)>,
+    pub streams: VecCollection<'scope, Time, (Stream, StreamCounts)>,
+    pub gaps_open: VecCollection<'scope, Time, Gap>,
+    pub rows: TableStreams<'scope>,
+    pub bindings: StreamVec<'scope, Time, Binding>,
+    pub committed: StreamVec<'scope, Time, Committed>,
+}
+
+/// The changes of one open epoch.
+#[derive(Default)]
+struct Changes {
+    bars: [Changed<(BarKey, Bar)>; Timeframe::ALL.len()],
+    horizon: Option<Nanos>,
+    latest_trade: Changed<(Instrument, Trade)>,
+    latest_quote: Changed<(Instrument, Quote)>,
+    streams: Changed<(Stream, StreamCounts)>,
+    gaps_open: Changed<Gap>,
+    trades: Vec<Batch<Trade>>,
+    quotes: Vec<Batch<Quote>>,
+    rejects: Vec<Batch<Reject>>,
+    gaps: Vec<Batch<GapChange>>,
+    offsets: Offsets,
+    committed: Option<Time>,
+}
+
+type Changed<D> = Vec<(D, isize)>;
+
+/// Open epochs, shared by the operators that fill them in. All are on one thread.
+type Open = Rc<RefCell<BTreeMap<Time, Changes>>>;
+
+/// Publishes each closed epoch to `live`.
+pub fn publish(publications: Publications<'_>, live: Arc<Live>, metrics: Arc<Metrics>) {
+    let scope = publications.bindings.scope();
+    let open = Open::default();
+    let ticks = scope.concatenate(absorb_all(publications, &open));
+    let worker = scope.index();
+    ticks.sink(Pipeline, "Publish", {
+        let mut publisher = Publisher { version: Version::default(), tail_bytes: 0, metrics };
+        move |(input, frontier)| {
+            input.for_each(|_time, ticks| ticks.clear());
+            // STEP 1. Apply the closed epochs, oldest first; each that changed is a version.
+            let mut versions = Vec::new();
+            let closed = frontier.frontier().first().copied();
+            let mut last = None;
+            while let Some((epoch, changes)) = take_closed(&open, closed) {
+                versions.push(publisher.apply(epoch, changes));
+                last = Some(epoch + 1);
+            }
+            // STEP 2. Publish them. At the end of the input the last epoch is the frontier.
+            if let Some(frontier) = closed.or(last) {
+                live.publish(worker, versions, frontier);
+            }
+        }
+    });
+}
+
+/// Takes out the oldest epoch below `closed`; `None` there says that all are closed.
+fn take_closed(open: &Open, closed: Option<Time>) -> Option<(Time, Changes)> {
+    let mut open = open.borrow_mut();
+    let oldest = open.first_entry()?;
+    let is_closed = closed.is_none_or(|closed| *oldest.key() < closed);
+    is_closed.then(|| oldest.remove_entry())
+}
+
+/// Lets each publication fill in its part of the open epochs.
+fn absorb_all<'scope>(
+    from: Publications<'scope>,
+    open: &Open,
+) -> Vec<StreamVec<'scope, Time, ()>> {
+    let mut ticks = Vec::new();
+    for (at, bars) in from.bars.by_timeframe.into_iter().enumerate() {
+        ticks.push(absorb(bars.inner, open, move |changes, (keyed, _, diff)| {
+            changes.bars[at].push((keyed, diff));
+        }));
+    }
+    ticks.push(absorb(from.bars.horizon, open, |changes, from| changes.horizon = Some(from)));
+    ticks.push(absorb(from.latest_trade.inner, open, |changes, (keyed, _, diff)| {
+        changes.latest_trade.push((keyed, diff));
+    }));
+    ticks.push(absorb(from.latest_quote.inner, open, |changes, (keyed, _, diff)| {
+        changes.latest_quote.push((keyed, diff));
+    }));
+    ticks.push(absorb(from.streams.inner, open, |changes, (keyed, _, diff)| {
+        changes.streams.push((keyed, diff));
+    }));
+    ticks.push(absorb(from.gaps_open.inner, open, |changes, (gap, _, diff)| {
+        changes.gaps_open.push((gap, diff));
+    }));
+    ticks.push(absorb(from.rows.trades, open, |changes, rows| changes.trades.push(rows)));
+    ticks.push(absorb(from.rows.quotes, open, |changes, rows| changes.quotes.push(rows)));
+    ticks.push(absorb(from.rows.rejects, open, |changes, rows| changes.rejects.push(rows)));
+    ticks.push(absorb(from.rows.gaps, open, |changes, rows| changes.gaps.push(rows)));
+    ticks.push(absorb(from.bindings, open, |changes, binding| {
+        changes.offsets.advance_all(&binding.offsets);
+    }));
+    ticks.push(absorb(from.committed, open, |changes, committed| {
+        changes.committed = changes.committed.max(Some(committed.frontier));
+    }));
+    ticks
+}
+
+/// Notes what comes with its epoch. Gives nothing on: only the frontier of its output matters.
+fn absorb<'scope, D: Clone + 'static>(
+    stream: StreamVec<'scope, Time, D>,
+    open: &Open,
+    mut note: impl FnMut(&mut Changes, D) + 'static,
+) -> StreamVec<'scope, Time, ()> {
+    let open = Rc::clone(open);
+    stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Absorb", |_cap, _info| {
+        move |input, _output| {
+            input.for_each(|time, data| {
+                let mut open = open.borrow_mut();
+                let changes = open.entry(*time.time()).or_default();
+                data.drain(..).for_each(|item| note(changes, item));
+            });
+        }
+    })
+}
+
+/// The worker's current version. Pure: knows no frontier.
+struct Publisher {
+    version: Version,
+    tail_bytes: u64,
+    metrics: Arc<Metrics>,
+}
+
+impl Publisher {
+    fn apply(&mut self, epoch: Time, changes: Changes) -> Version {
+        let version = &mut self.version;
+        version.from = epoch + 1;
+        for (bars, changed) in version.views.bars.iter_mut().zip(changes.bars) {
+            apply_pairs(bars, changed);
+        }
+        version.views.bars_from = version.views.bars_from.max(changes.horizon);
+        apply_pairs(&mut version.views.latest_trade, changes.latest_trade);
+        apply_pairs(&mut version.views.latest_quote, changes.latest_quote);
+        apply_pairs(&mut version.views.streams, changes.streams);
+        for (gap, diff) in net(changes.gaps_open) {
+            if diff > 0 {
+                version.views.gaps_open.insert(gap);
+            } else {
+                version.views.gaps_open.remove(&gap);
+            }
+        }
+        append(&mut version.tail.trades, epoch, changes.trades);
+        append(&mut version.tail.quotes, epoch, changes.quotes);
+        append(&mut version.tail.rejects, epoch, changes.rejects);
+        append(&mut version.tail.gaps, epoch, changes.gaps);
+        for (origin, next) in changes.offsets.iter() {
+            version.offsets.insert(origin, next);
+        }
+        if let Some(frontier) = changes.committed {
+            trim(&mut version.tail.trades, frontier);
+            trim(&mut version.tail.quotes, frontier);
+            trim(&mut version.tail.rejects, frontier);
+            trim(&mut version.tail.gaps, frontier);
+        }
+        self.tail_bytes = tail_bytes(&version.tail);
+        self.metrics.tail_bytes.set(self.tail_bytes);
+        version.clone()
+    }
+}
+
+fn append<R>(rows: &mut Rows<R>, epoch: Time, batches: Vec<Batch<R>>) {
+    if !batches.is_empty() {
+        rows.push_back(Arc::new(Chunk::new(epoch, batches)));
+    }
+}
+
+fn tail_bytes(tail: &Tail) -> u64 {
+    let trades: usize = tail.trades.iter().map(|chunk| chunk.bytes()).sum();
+    let quotes: usize = tail.quotes.iter().map(|chunk| chunk.bytes()).sum();
+    (trades + quotes) as u64
+}
+
+/// What changes come to, removals first, so that a key's new value is what stays.
+fn net<D: Ord>(mut changed: Changed<D>) -> impl Iterator<Item = (D, isize)> {
+    consolidate(&mut changed);
+    changed.sort_by_key(|(_, diff)| *diff);
+    changed.into_iter()
+}
+
+fn apply_pairs<K: Ord + Clone, V: Ord + Clone>(map: &mut OrdMap<K, V>, changed: Changed<(K, V)>) {
+    for ((key, value), diff) in net(changed) {
+        if diff > 0 {
+            map.insert(key, value);
+        } else if map.get(&key) == Some(&value) {
+            map.remove(&key);
+        }
+    }
+}
