@@ -58,7 +58,7 @@ pub struct StateShard {
 }
 
 /// What `sequence` needs to know of a record.
-pub trait Numbered: timely::ExchangeData + Clone + Ord {
+pub trait Numbered: timely::ExchangeData + Sync + Clone + Ord {
     const DATA_TYPE: DataType;
     /// A hole in the numbers is a gap. Without it the numbers only tell repeats.
     const DENSE: bool;
