@@ -1,1 +1,12 @@
+//! Benches: each file asks one question, prints its answer with the machine, the median of runs
+//! and the ratio to its budget, and can keep the result.
 
+pub mod dedup;
+pub mod replay;
+mod report;
+pub mod restart;
+mod run;
+pub mod storage;
+
+pub use report::{Figure, Report};
+pub use run::Error;

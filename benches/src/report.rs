@@ -1,0 +1,164 @@
+//! What a bench prints and keeps.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use k2_model::Nanos;
+use serde::Serialize;
+
+use crate::run::Error;
+
+/// One bench's answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub name: &'static str,
+    pub question: &'static str,
+    pub command: String,
+    pub version: &'static str,
+    /// When it was measured, ISO 8601 UTC.
+    pub at: String,
+    pub machine: Machine,
+    /// What was measured on: rows, samples, settings.
+    pub input: Vec<(String, String)>,
+    pub figures: Vec<Figure>,
+}
+
+/// A figure: every run, their median, and the budget it is held to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    pub name: String,
+    pub unit: &'static str,
+    pub runs: Vec<f64>,
+    pub median: f64,
+    pub budget: Option<f64>,
+    /// How the median stands to the budget: 1 or more is good, whichever way the budget goes.
+    pub ratio: Option<f64>,
+}
+
+/// What it was measured on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    pub cpu: String,
+    pub cores: usize,
+    pub memory_gib: u64,
+    pub load: String,
+}
+
+impl Figure {
+    /// A figure without a budget.
+    pub fn plain(name: impl Into<String>, unit: &'static str, runs: Vec<f64>) -> Self {
+        let median = median(&runs);
+        Self { name: name.into(), unit, runs, median, budget: None, ratio: None }
+    }
+
+    /// A figure that should be at least `budget`.
+    pub fn at_least(
+        name: impl Into<String>,
+        unit: &'static str,
+        runs: Vec<f64>,
+        budget: f64,
+    ) -> Self {
+        let figure = Self::plain(name, unit, runs);
+        Self { budget: Some(budget), ratio: Some(figure.median / budget), ..figure }
+    }
+
+    /// A figure that should be at most `budget`.
+    pub fn at_most(
+        name: impl Into<String>,
+        unit: &'static str,
+        runs: Vec<f64>,
+        budget: f64,
+    ) -> Self {
+        let figure = Self::plain(name, unit, runs);
+        Self { budget: Some(budget), ratio: Some(budget / figure.median), ..figure }
+    }
+}
+
+fn median(runs: &[f64]) -> f64 {
+    let mut sorted = runs.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[middle],
+        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}
+
+impl Report {
+    pub fn new(name: &'static str, question: &'static str) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)).to_string();
+        // The program's own path says nothing and differs on each machine.
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        Self {
+            name,
+            question,
+            command: format!("k2 {}", arguments.join(" ")),
+            version: env!("CARGO_PKG_VERSION"),
+            at,
+            machine: Machine::this(),
+            input: Vec::new(),
+            figures: Vec::new(),
+        }
+    }
+
+    pub fn input(&mut self, name: &str, value: impl fmt::Display) {
+        self.input.push((name.into(), value.to_string()));
+    }
+
+    /// Keeps the report as `<date>-<name>.json` in `folder`.
+    pub fn save(&self, folder: &Path) -> Result<PathBuf, Error> {
+        let path = folder.join(format!("{}-{}.json", &self.at[..10], self.name));
+        let failed = |source| Error::Io { what: format!("save {}", path.display()), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let text = serde_json::to_string_pretty(self).expect("a report is plain data");
+        fs::write(&path, text + "\n").map_err(failed)?;
+        Ok(path)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cpu, cores, memory_gib, load } = &self.machine;
+        writeln!(f, "{}", self.question)?;
+        writeln!(f, "  machine  {cpu}, {cores} cores, {memory_gib} GiB, load {load}")?;
+        for (name, value) in &self.input {
+            writeln!(f, "  {name:<8} {value}")?;
+        }
+        for figure in &self.figures {
+            let Figure { name, unit, runs, median, budget, ratio } = figure;
+            write!(f, "  {name:<34} {median:>14.3} {unit}")?;
+            if let (Some(budget), Some(ratio)) = (budget, ratio) {
+                write!(f, "   budget {budget}, ratio {ratio:.2}")?;
+            }
+            if runs.len() > 1 {
+                let least = runs.iter().copied().fold(f64::INFINITY, f64::min);
+                let most = runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                write!(f, "   ({} runs, {least:.3} to {most:.3})", runs.len())?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    fn this() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        let memory = field(&read("/proc/meminfo"), "MemTotal");
+        let kib: u64 = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
+        Self {
+            cpu: field(&read("/proc/cpuinfo"), "model name"),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_gib: kib.div_ceil(1 << 20),
+            load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
