@@ -56,7 +56,9 @@ pub enum Error {
     State(#[from] StateError),
     #[error("could not start the workers: {0}")]
     Workers(String),
-    #[error("a worker of the dataflow failed: {0}; what was committed is safe, start the job again")]
+    #[error(
+        "a worker of the dataflow failed: {0}; what was committed is safe, start the job again"
+    )]
     Worker(String),
 }
 
@@ -200,9 +202,8 @@ fn totals(pin: &ColdPin) -> (u64, u64) {
 }
 
 fn changed_tables(before: &ColdPin, after: &ColdPin) -> u64 {
-    let snapshot = |pin: &ColdPin, table: Table| {
-        pin.tables.get(&table).and_then(|pinned| pinned.snapshot_id)
-    };
+    let snapshot =
+        |pin: &ColdPin, table: Table| pin.tables.get(&table).and_then(|pinned| pinned.snapshot_id);
     let tables = after.tables.keys();
     tables.filter(|&&table| snapshot(before, table) != snapshot(after, table)).count() as u64
 }
@@ -241,7 +242,8 @@ fn configs(
     let mut quotes = by_worker::<Quote>(&saved, &shared, workers)?;
     let mut depths = by_worker::<Depth>(&saved, &shared, workers)?;
     let window = WindowLimits {
-        age_ns: i64::try_from(config.sequence.id_window_hours).unwrap_or(i64::MAX / 3_600)
+        age_ns: i64::try_from(config.sequence.id_window_hours)
+            .unwrap_or(i64::MAX / 3_600)
             .saturating_mul(3_600 * NANOS_PER_SECOND),
         bytes_max: config.sequence.id_window_bytes,
     };
@@ -249,27 +251,31 @@ fn configs(
     let mut all = BTreeMap::new();
     for (worker, source) in ends.into_iter().enumerate() {
         let lake = &shared.lake;
-        all.insert(worker, MarketConfig {
-            source,
-            start: start.clone(),
-            mint: MintConfig {
-                bytes: config.commit.batch_bytes,
-                age_ns: i64::try_from(config.commit.interval_s).unwrap_or(i64::MAX)
-                    .saturating_mul(NANOS_PER_SECOND),
+        all.insert(
+            worker,
+            MarketConfig {
+                source,
+                start: start.clone(),
+                mint: MintConfig {
+                    bytes: config.commit.batch_bytes,
+                    age_ns: i64::try_from(config.commit.interval_s)
+                        .unwrap_or(i64::MAX)
+                        .saturating_mul(NANOS_PER_SECOND),
+                },
+                trades: sequence_config(&mut trades[worker], Table::Trades, window, &shared),
+                quotes: sequence_config(&mut quotes[worker], Table::Quotes, window, &shared),
+                depths: sequence_config(&mut depths[worker], Table::Trades, window, &shared),
+                bars: BarsConfig {
+                    resumed: bars.of_worker(worker, workers),
+                    from: bars.from,
+                    horizon_ns: crate::seed::horizon_ns(config.views.horizon_hours),
+                },
+                stored_rejects: lake.table_offsets(Table::Rejects),
+                stored_gaps: lake.table_offsets(Table::Gaps),
+                committer: committer.take(),
+                shared: shared.clone(),
             },
-            trades: sequence_config(&mut trades[worker], Table::Trades, window, &shared),
-            quotes: sequence_config(&mut quotes[worker], Table::Quotes, window, &shared),
-            depths: sequence_config(&mut depths[worker], Table::Trades, window, &shared),
-            bars: BarsConfig {
-                resumed: bars.of_worker(worker, workers),
-                from: bars.from,
-                horizon_ns: crate::seed::horizon_ns(config.views.horizon_hours),
-            },
-            stored_rejects: lake.table_offsets(Table::Rejects),
-            stored_gaps: lake.table_offsets(Table::Gaps),
-            committer: committer.take(),
-            shared: shared.clone(),
-        });
+        );
     }
     Ok(all)
 }

@@ -238,4 +238,3 @@ pub fn trim<R>(rows: &mut Rows<R>, frontier: Time) {
         *rows = rows.skip(stays);
     }
 }
-

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use k2_model::{
-    Coordinates, Depth, Gap, GapChange, InstrumentTable, Offsets, Quote, Reject, Stream, Time, Trade,
+    Coordinates, Depth, Gap, GapChange, InstrumentTable, Offsets, Quote, Reject, Stream, Time,
+    Trade,
 };
 use k2_operators::decode::{Records, decode};
 use k2_operators::ingest::{IngestStart, Ingested, SourceEnd, ingest};
@@ -66,8 +67,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
     let seeds = Seeds::of(&config.trades.resumed, &config.quotes.resumed, &config.depths.resumed);
 
     let Ingested { blocks, bindings } = ingest(scope, source, start.epoch);
-    let boundaries =
-        mint(bindings.clone(), start.epoch, start.offsets, start.marks, config.mint);
+    let boundaries = mint(bindings.clone(), start.epoch, start.offsets, start.marks, config.mint);
     let Records { trades, quotes, depths, rejects } =
         decode(blocks, instruments, Arc::clone(&metrics));
 
@@ -78,13 +78,14 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
     let rows = TableStreams {
         trades: unique(trades.clone()),
         quotes: unique(quotes.clone()),
-        rejects: scope.concatenate([
-            rejects,
-            contradictions(trades.clone()),
-            contradictions(quotes.clone()),
-            contradictions(depths.clone()),
-        ])
-        .flat_map(beyond(config.stored_rejects, |reject: &Reject| reject.at)),
+        rejects: scope
+            .concatenate([
+                rejects,
+                contradictions(trades.clone()),
+                contradictions(quotes.clone()),
+                contradictions(depths.clone()),
+            ])
+            .flat_map(beyond(config.stored_rejects, |reject: &Reject| reject.at)),
         gaps: scope
             .concatenate([gap_log(trades.clone()), gap_log(depths.clone())])
             .flat_map(beyond(config.stored_gaps, |change: &GapChange| change.at)),
@@ -101,8 +102,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
         streams: streams(trades.clone(), seeds.trades)
             .concat(streams(quotes, seeds.quotes))
             .concat(streams(depths.clone(), seeds.depths)),
-        gaps_open: gaps_open(trades, seeds.trade_gaps)
-            .concat(gaps_open(depths, seeds.depth_gaps)),
+        gaps_open: gaps_open(trades, seeds.trade_gaps).concat(gaps_open(depths, seeds.depth_gaps)),
         rows,
         bindings,
         committed,
@@ -144,9 +144,9 @@ fn counts<R>(states: &[StreamState<R>]) -> Vec<(Stream, StreamCounts)> {
 }
 
 fn open_gaps<R>(states: &[StreamState<R>]) -> Vec<Gap> {
-    let gaps = states.iter().flat_map(|state| {
-        state.numbers.holes().map(|hole| gap_of(state.stream, &hole))
-    });
+    let gaps = states
+        .iter()
+        .flat_map(|state| state.numbers.holes().map(|hole| gap_of(state.stream, &hole)));
     gaps.collect()
 }
 

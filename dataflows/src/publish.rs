@@ -101,10 +101,7 @@ fn take_closed(open: &Open, closed: Option<Time>) -> Option<(Time, Changes)> {
 }
 
 /// Lets each publication fill in its part of the open epochs.
-fn absorb_all<'scope>(
-    from: Publications<'scope>,
-    open: &Open,
-) -> Vec<StreamVec<'scope, Time, ()>> {
+fn absorb_all<'scope>(from: Publications<'scope>, open: &Open) -> Vec<StreamVec<'scope, Time, ()>> {
     let mut ticks = Vec::new();
     for (at, bars) in from.bars.by_timeframe.into_iter().enumerate() {
         ticks.push(absorb(bars.inner, open, move |changes, (keyed, _, diff)| {

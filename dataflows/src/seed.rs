@@ -65,11 +65,7 @@ fn event_times(pin: &ColdPin) -> Option<(Nanos, Nanos)> {
 
 /// Merges the trades of `batch`. Rows are sorted by symbol and time, so the instrument and the
 /// minute rarely change from one row to the next.
-fn merge(
-    batch: &RecordBatch,
-    instruments: &InstrumentTable,
-    bars: &mut BTreeMap<BarKey, Bar>,
-) {
+fn merge(batch: &RecordBatch, instruments: &InstrumentTable, bars: &mut BTreeMap<BarKey, Bar>) {
     let texts = |at: usize| batch.column(at).as_dictionary::<Int32Type>();
     let long = |at: usize| batch.column(at).as_primitive::<Int64Type>();
     let decimal = |at: usize| batch.column(at).as_primitive::<Decimal128Type>();

@@ -155,9 +155,11 @@ pub fn spawn(
     let unstarted = Nanos(i64::MIN);
     let reader = reader::Reader {
         inputs: open,
-        pace: config
-            .speed
-            .map(|speed| reader::Pace { speed, started: unstarted, recorded: unstarted }),
+        pace: config.speed.map(|speed| reader::Pace {
+            speed,
+            started: unstarted,
+            recorded: unstarted,
+        }),
         config,
         senders,
         wakers: Arc::clone(&wakers),

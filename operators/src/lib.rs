@@ -9,5 +9,5 @@ pub mod sequence;
 pub mod state;
 
 pub use batch::{Batch, Boundary, Numbered, Parcel, SourceMark, StateShard};
-pub use state::SavedState;
 pub use error::Error;
+pub use state::SavedState;

@@ -138,7 +138,15 @@ impl<R: Numbered> Streams<R> {
         let addresses = resumed.iter().map(|state| state.stream.instrument.address());
         let places = addresses.enumerate().map(|(place, address)| (address, place)).collect();
         let touched = vec![Touched::default(); resumed.len()];
-        Self { states: resumed, places, stored, window, metrics, touched, touched_places: Vec::new() }
+        Self {
+            states: resumed,
+            places,
+            stored,
+            window,
+            metrics,
+            touched,
+            touched_places: Vec::new(),
+        }
     }
 
     fn judge(&mut self, arrivals: Arrivals<R>) -> Judged<R> {
@@ -179,8 +187,7 @@ impl<R: Numbered> Streams<R> {
                 *sum += i64::from(diff);
                 *cause = Some(row.at());
             };
-            let verdict =
-                self.states[place].judge(row, self.window, &mut touched.counts, report);
+            let verdict = self.states[place].judge(row, self.window, &mut touched.counts, report);
             match verdict {
                 Verdict::Unique => {
                     let latest = (row.ts_event().0, row.numbers().1, at, row.at().offset);

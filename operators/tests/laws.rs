@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use k2_model::codec::VENUES;
 use k2_model::instrument::InstrumentParts;
 use k2_model::{
-    Coordinates, Depth, Instrument, InstrumentTable, Offsets, Origin, Quote, Time,
-    Trade,
+    Coordinates, Depth, Instrument, InstrumentTable, Offsets, Origin, Quote, Time, Trade,
 };
 use k2_operators::decode::decode;
 use k2_operators::ingest::{Block, Lines};
@@ -222,7 +221,8 @@ fn outcome<R: Numbered + std::fmt::Debug>(rows: &[R], delivery: &Delivery) -> Ou
         judged.extend(more);
         saved = later;
     }
-    let mut found = Outcome { unique: vec![], rejected: vec![], open: vec![], states: BTreeMap::new() };
+    let mut found =
+        Outcome { unique: vec![], rejected: vec![], open: vec![], states: BTreeMap::new() };
     let mut open: BTreeMap<_, i64> = BTreeMap::new();
     for part in judged {
         found.unique.extend(part.unique.iter().flat_map(|batch| batch.iter().cloned()));
@@ -239,8 +239,13 @@ fn outcome<R: Numbered + std::fmt::Debug>(rows: &[R], delivery: &Delivery) -> Ou
     found.rejected.sort_unstable();
     for state in saved.streams::<R>(&InstrumentTable::default()).unwrap() {
         let counts = state.counts;
-        let counted =
-            (counts.messages, counts.unique, counts.duplicates, counts.contradictions, state.latest);
+        let counted = (
+            counts.messages,
+            counts.unique,
+            counts.duplicates,
+            counts.contradictions,
+            state.latest,
+        );
         found.states.insert(state.stream.instrument, counted);
     }
     found

@@ -77,7 +77,8 @@ fn coarser<'scope>(finer: KeyedBars<'scope>, timeframe: Timeframe) -> KeyedBars<
             },
             |updates, key, changes| {
                 updates.clear();
-                updates.extend(changes.drain(..).map(|(bar, time, diff)| ((*key, bar), time, diff)));
+                updates
+                    .extend(changes.drain(..).map(|(bar, time, diff)| ((*key, bar), time, diff)));
             },
         )
         .as_collection(|key, bar| (*key, *bar))

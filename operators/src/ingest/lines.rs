@@ -75,8 +75,7 @@ impl LineReader {
             return Err(Error::Shortened { name: name.into(), found, expected: mark.byte });
         }
         let carry = head.split_off((mark.byte.min(mark.head_bytes)) as usize);
-        let mut reader =
-            Self { name: name.into(), read, carry, ended: None, next_offset, mark };
+        let mut reader = Self { name: name.into(), read, carry, ended: None, next_offset, mark };
         reader.skip_late_line_end()?;
         Ok(reader)
     }

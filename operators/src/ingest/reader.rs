@@ -320,7 +320,11 @@ impl Open {
         };
         let left_over = self.lines.left_over();
         let at_byte = self.lines.mark().byte;
-        (left_over > 0 || broken.is_some())
-            .then(|| Ended { origin: self.input.origin, left_over, at_byte, broken })
+        (left_over > 0 || broken.is_some()).then(|| Ended {
+            origin: self.input.origin,
+            left_over,
+            at_byte,
+            broken,
+        })
     }
 }

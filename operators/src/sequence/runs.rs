@@ -69,7 +69,8 @@ impl Runs {
                 Inserted::New
             }
             Some(tail) if first > tail.last => {
-                let hole = Hole { first: tail.last + 1, last: first - 1, revealed: now, healed: None };
+                let hole =
+                    Hole { first: tail.last + 1, last: first - 1, revealed: now, healed: None };
                 self.append(Run { first, last, revealed: now }, hole, report)
             }
             Some(_) => self.insert_below(first, last, now, report),
@@ -99,8 +100,8 @@ impl Runs {
     ) -> Inserted {
         // The runs that overlap or touch `first..=last` are `from..to`; they become one run.
         let from = self.runs.partition_point(|run| run.last.saturating_add(1) < first);
-        let to = from
-            + self.runs[from..].partition_point(|run| run.first <= last.saturating_add(1));
+        let to =
+            from + self.runs[from..].partition_point(|run| run.first <= last.saturating_add(1));
         let touched = &self.runs[from..to];
         if touched.iter().any(|run| run.first <= first && last <= run.last) {
             return Inserted::Repeated;

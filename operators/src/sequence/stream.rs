@@ -116,10 +116,12 @@ impl<R: Numbered> StreamState<R> {
         delta.messages += 1;
         let highest = self.numbers.highest();
         let inserted = match &mut self.numbers {
-            Numbers::Dense(runs) => runs.insert(first..=last, record.ts_recv(), &mut |hole, diff| {
-                delta.note_hole(&hole, diff);
-                report(hole, diff);
-            }),
+            Numbers::Dense(runs) => {
+                runs.insert(first..=last, record.ts_recv(), &mut |hole, diff| {
+                    delta.note_hole(&hole, diff);
+                    report(hole, diff);
+                })
+            }
             Numbers::Sparse(ids) => match ids.insert(first, record.ts_recv(), limits) {
                 Seen::New => Inserted::New,
                 Seen::Repeated => Inserted::Repeated,
@@ -134,7 +136,9 @@ impl<R: Numbered> StreamState<R> {
                 self.note_unique(record, highest, delta);
                 Verdict::Unique
             }
-            Inserted::Repeated if self.prints.get(last).is_some_and(|print| print != record.print()) => {
+            Inserted::Repeated
+                if self.prints.get(last).is_some_and(|print| print != record.print()) =>
+            {
                 delta.contradictions += 1;
                 Verdict::Contradiction
             }
