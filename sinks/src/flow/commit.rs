@@ -172,8 +172,7 @@ pub fn commit<'scope>(
                 batch.shards.extend(data.drain(..).map(|(_, shard)| shard));
             });
             boundaries.for_each(|time, data| {
-                let Some(boundary) = data.drain(..).next() else { return };
-                if thread.is_some() {
+                if let (Some(boundary), Some(_)) = (data.drain(..).next(), &thread) {
                     let batch = gathering.entry(*time.time()).or_default();
                     batch.end = Some((time.retain(0), boundary));
                 }
