@@ -36,10 +36,8 @@ use crate::snapshots::{Snapshot, snapshots_of};
 use crate::state;
 use crate::storage::{DurableFs, DurableFsFactory, sweep_temporaries};
 use crate::table::Table;
+use crate::threads::Threads;
 use crate::write::{Layout, Writer};
-
-/// Threads of the runtime. Catalog and manifests only; files are encoded on the caller's thread.
-const RUNTIME_THREADS: usize = 2;
 
 /// The tables of one data directory.
 pub struct Lake {
@@ -49,8 +47,7 @@ pub struct Lake {
     layouts: BTreeMap<Table, Layout>,
     uuids: BTreeMap<Table, Uuid>,
     access: Access,
-    /// `None` only while dropping.
-    runtime: Option<tokio::runtime::Runtime>,
+    threads: Arc<Threads>,
     published: RwLock<Version>,
     /// Set by the claim; apart from the standings, because writers must not wait for a commit.
     incarnation: AtomicU64,
@@ -89,39 +86,34 @@ impl Lake {
         lock: Option<File>,
         access: Access,
     ) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(RUNTIME_THREADS)
-            .thread_name("k2-lake")
-            .enable_all()
-            .build()
-            .map_err(|error| Error::of("start the threads of the lake", error))?;
-        let mut catalog = runtime.block_on(catalog::open(
+        let threads = Arc::new(Threads::start()?);
+        let mut catalog = threads.block_on(catalog::open(
             &directory.database(),
             &directory.warehouse_uri(),
             DurableFsFactory::new(storage),
-            iceberg::Runtime::new(&runtime),
+            iceberg::Runtime::new(&threads),
             access,
         ))?;
         if let Some(wrap) = &config.wrap_catalog {
             catalog = wrap(catalog);
         }
-        let committer = Committer { config: &config, catalog: &catalog, runtime: &runtime };
+        let committer = Committer { config: &config, catalog: &catalog, runtime: &threads };
         let opened = Opened::load(&committer, access)?;
         let state = match access {
-            Access::ReadWrite => opened.read_state(&runtime)?,
+            Access::ReadWrite => opened.read_state(&threads)?,
             Access::ReadOnly => None,
         };
         Ok(Self {
             layouts: opened.layouts()?,
             uuids: opened.uuids(),
             standings: Mutex::new(Standings::of(&opened, None)),
-            published: RwLock::new(opened.version(&runtime, state)?),
+            published: RwLock::new(opened.version(&threads, state)?),
             incarnation: AtomicU64::new(0),
             config,
             directory,
             catalog,
             access,
-            runtime: Some(runtime),
+            threads,
             _lock: lock,
         })
     }
@@ -181,8 +173,8 @@ impl Lake {
         }
         let opened = Opened { standings: claimed };
         self.sweep(&opened, incarnation);
-        let state = opened.read_state(self.runtime())?;
-        self.publish(opened.version(self.runtime(), state)?);
+        let state = opened.read_state(&self.threads)?;
+        self.publish(opened.version(&self.threads, state)?);
         *standings = Standings::of(&opened, Some(incarnation));
         self.incarnation.store(incarnation.0, Ordering::Release);
         failpoint("claim.after");
@@ -256,7 +248,7 @@ impl Lake {
         let mut standings = self.lock_standings();
         let opened = Opened::load(&self.committer(), self.access)?;
         let state = self.position().state.clone();
-        self.publish(opened.version(self.runtime(), state)?);
+        self.publish(opened.version(&self.threads, state)?);
         if standings.incarnation.is_none() {
             *standings = Standings::of(&opened, None);
         }
@@ -270,7 +262,7 @@ impl Lake {
         let state_path = state::path(incarnation, batch.upper, commit_id);
         let anchor = &self.pin().tables[&Table::ANCHOR].table;
         let location = format!("{}/{state_path}", anchor.metadata().location());
-        let write = || state::write(anchor, &location, &batch.state, self.runtime());
+        let write = || state::write(anchor, &location, &batch.state, &self.threads);
         Attempts::new(&self.config).run(write)?;
         failpoint("commit.after-state");
         Ok(Pending { range: (batch.lower, batch.upper), commit_id, state_path })
@@ -306,11 +298,11 @@ impl Lake {
             let added = batch.files.get(&table).map_or(&[][..], Vec::as_slice);
             let pin = match tables[&table].with_added(loaded.clone(), added) {
                 Some(pin) => pin,
-                None => self.runtime().block_on(TablePin::load(loaded, table.as_str()))?,
+                None => self.threads.block_on(TablePin::load(loaded, table.as_str()))?,
             };
             tables.insert(table, pin);
         }
-        Ok(Version::of(tables, &standings.positions, Some(batch.state)))
+        Ok(Version::of(tables, &standings.positions, Some(batch.state), &self.threads))
     }
 
     /// The batch must go on where the last one ended, and no file may be in twice.
@@ -365,7 +357,7 @@ impl Lake {
             let Some(oldest) = standings.states.pop_front() else { break };
             let anchor = &self.pin().tables[&Table::ANCHOR].table;
             let location = format!("{}/{oldest}", anchor.metadata().location());
-            if let Err(error) = self.runtime().block_on(anchor.file_io().delete(&location)) {
+            if let Err(error) = self.threads.block_on(anchor.file_io().delete(&location)) {
                 tracing::warn!(%error, "could not delete an old state file");
             }
         }
@@ -379,18 +371,14 @@ impl Lake {
         Ok(Writer {
             layout: &self.layouts[&table],
             config: &self.config,
-            runtime: self.runtime(),
+            runtime: &self.threads,
             incarnation,
             batch: *batch,
         })
     }
 
     fn committer(&self) -> Committer<'_> {
-        Committer { config: &self.config, catalog: &self.catalog, runtime: self.runtime() }
-    }
-
-    fn runtime(&self) -> &tokio::runtime::Runtime {
-        self.runtime.as_ref().expect("the runtime lives until the lake is dropped")
+        Committer { config: &self.config, catalog: &self.catalog, runtime: &self.threads }
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -413,15 +401,6 @@ impl Lake {
 
     fn publish(&self, version: Version) {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = version;
-    }
-}
-
-impl Drop for Lake {
-    fn drop(&mut self) {
-        // Not waited for: a lake may be dropped where blocking is not allowed.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::position::{Incarnation, JobPosition};
 use crate::recovery::TablePosition;
 use crate::state;
 use crate::table::Table;
+use crate::threads::Threads;
 use crate::write::Layout;
 
 /// All tables at about the same moment: the anchor first, so the others may be ahead of it.
@@ -58,13 +59,17 @@ impl Opened {
     }
 
     /// Builds pins from the manifests.
-    pub(crate) fn version(&self, runtime: &Runtime, state: Option<Vec<u8>>) -> Result<Version> {
+    pub(crate) fn version(
+        &self,
+        threads: &Arc<Threads>,
+        state: Option<Vec<u8>>,
+    ) -> Result<Version> {
         let mut tables = BTreeMap::new();
         for (table, standing) in &self.standings {
             let pin = TablePin::load(standing.table.clone(), table.as_str());
-            tables.insert(*table, runtime.block_on(pin)?);
+            tables.insert(*table, threads.block_on(pin)?);
         }
-        Ok(Version::of(tables, &self.positions(), state))
+        Ok(Version::of(tables, &self.positions(), state, threads))
     }
 }
 
@@ -80,6 +85,7 @@ impl Version {
         tables: BTreeMap<Table, TablePin>,
         positions: &BTreeMap<Table, TablePosition>,
         state: Option<Vec<u8>>,
+        threads: &Arc<Threads>,
     ) -> Self {
         let anchor = &positions[&Table::ANCHOR];
         let position = Arc::new(JobPosition {
@@ -95,7 +101,12 @@ impl Version {
         Self {
             offsets: positions.iter().map(furthest).collect(),
             next_epoch: positions.values().map(|position| position.upper).max().unwrap_or(0),
-            pin: Arc::new(ColdPin { frontier: anchor.upper, position, tables }),
+            pin: Arc::new(ColdPin {
+                frontier: anchor.upper,
+                position,
+                tables,
+                _threads: Arc::clone(threads),
+            }),
         }
     }
 }

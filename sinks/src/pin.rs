@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::position::JobPosition;
 use crate::storage::local_path;
 use crate::table::Table;
+use crate::threads::Threads;
 
 /// Manifests read at once when a pin is built from them.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -23,6 +24,9 @@ pub struct ColdPin {
     pub frontier: Time,
     pub position: Arc<JobPosition>,
     pub tables: BTreeMap<Table, TablePin>,
+    /// A pin may outlive its lake. Without the threads a scan by the library finds no rows, and
+    /// does not say so.
+    pub(crate) _threads: Arc<Threads>,
 }
 
 /// One table at one snapshot.

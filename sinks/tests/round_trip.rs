@@ -5,12 +5,17 @@ mod support;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
-use k2_model::{Coordinates, Decimal, Nanos, Origin, Side, Trade, VendorData};
-use k2_sinks::{Sealed, Table};
+use iceberg::expr::Reference;
+use iceberg::spec::Datum;
+use k2_model::{
+    Coordinates, DataType, Decimal, Gap, GapCause, GapChange, Nanos, Origin, Quote, Reject,
+    RejectReason, Side, Stream, Trade, VendorData,
+};
+use k2_sinks::{ColdPin, DataFile, Lake, Sealed, Table};
 use support::{MIDNIGHT, batch_id, btc, claimed, instrument, offsets, pairs, scan, trade, write};
 
 /// The rows of a table, each as one text with all its columns, sorted.
-fn texts(batches: &[RecordBatch]) -> Vec<String> {
+fn rows_of(batches: &[RecordBatch]) -> Vec<String> {
     let mut rows = Vec::new();
     for batch in batches {
         for row in 0..batch.num_rows() {
@@ -105,7 +110,7 @@ fn round_trip(trades: &[Trade]) {
         .unwrap();
     let mut expected: Vec<String> = trades.iter().map(expected).collect();
     expected.sort_unstable();
-    let found = texts(&scan(&pin, Table::Trades));
+    let found = rows_of(&scan(&pin, Table::Trades));
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected);
     }
@@ -179,5 +184,174 @@ fn files_of_several_pages_and_row_groups_come_back() {
         .unwrap();
     let mut expected: Vec<String> = many.iter().map(expected).collect();
     expected.sort_unstable();
-    assert!(texts(&scan(&pin, Table::Trades)) == expected, "all rows and all their columns");
+    assert!(rows_of(&scan(&pin, Table::Trades)) == expected, "all rows and all their columns");
+}
+
+/// Commits files of one table, and reads its rows.
+fn commit(lake: &Lake, table: Table, files: Vec<DataFile>) -> std::sync::Arc<ColdPin> {
+    let lower = lake.next_epoch();
+    let files = [(table, files)].into();
+    lake.commit(Sealed { lower, upper: lower + 1, files, ..Sealed::default() }).unwrap()
+}
+
+#[test]
+fn quotes_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = claimed(dir.path());
+    let quote = |number: u64| Quote {
+        instrument: instrument("BINANCE", "BTC", "USDT"),
+        sequence: 50_093_239_212 + number * 3,
+        ts_event: Nanos(MIDNIGHT + number as i64),
+        ts_recv: Nanos(MIDNIGHT + number as i64 * 7),
+        bid_price: Decimal(1 + i128::from(number)),
+        bid_quantity: Decimal(20),
+        ask_price: Decimal(k2_model::decimal::MAX),
+        ask_quantity: Decimal(-40),
+        vendor_data: VendorData::EMPTY,
+        at: Coordinates { origin: Origin::new("topic", 1), offset: number },
+    };
+    let quotes: Vec<Quote> = (0..50).map(quote).collect();
+    let files = lake.write_quotes(&batch_id(0, 1), quotes.iter().rev().collect()).unwrap();
+    let pin = commit(&lake, Table::Quotes, files);
+    let expected = quotes.iter().map(|quote| {
+        format!(
+            "venue=BINANCE symbol=BTC-USDT raw_symbol=BTCUSDT asset_class=crypto sequence={} \
+             ts={} ts_event={} ts_recv={} bid_price={} bid_quantity={} ask_price={} \
+             ask_quantity={} currency=USDT conditions=[] vendor_data={{}} source=topic \
+             partition=1 offset={} message_id=BINANCE/BTCUSDT/quotes/{}",
+            quote.sequence,
+            quote.ts_event.micros(),
+            quote.ts_event.0,
+            quote.ts_recv.0,
+            quote.bid_price,
+            quote.bid_quantity,
+            quote.ask_price,
+            quote.ask_quantity,
+            quote.at.offset,
+            quote.sequence,
+        )
+    });
+    let mut expected: Vec<String> = expected.collect();
+    expected.sort_unstable();
+    assert_eq!(rows_of(&scan(&pin, Table::Quotes)), expected);
+}
+
+#[test]
+fn rejects_and_gap_changes_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = claimed(dir.path());
+    let at = |offset| Coordinates { origin: Origin::new("file.ndjson", 0), offset };
+    let reject = |offset, ts_recv| Reject {
+        venue: "BINANCE".into(),
+        raw: vec![0xff, offset as u8],
+        reason: RejectReason::NotUtf8,
+        detail: "byte 0".into(),
+        ts_recv,
+        at: at(offset),
+    };
+    let rejects = [reject(1, None), reject(2, Some(Nanos(MIDNIGHT - 1))), reject(0, None)];
+    let files = lake.write_rejects(&batch_id(0, 1), rejects.iter().collect()).unwrap();
+    assert_eq!(files.len(), 2, "a file a day, and one without a day");
+    let pin = commit(&lake, Table::Rejects, files);
+    let row = |offset: u8, ts: &str, ts_recv: &str| {
+        format!(
+            "venue=BINANCE source=file.ndjson partition=0 offset={offset} ts={ts} \
+             ts_recv={ts_recv} reason=not_utf8 detail=byte 0 raw=[255, {offset}] schema_id=null"
+        )
+    };
+    let (micros, nanos) = ((MIDNIGHT - 1_000) / 1_000, MIDNIGHT - 1);
+    let expected = vec![
+        row(0, "null", "null"),
+        row(1, "null", "null"),
+        row(2, &micros.to_string(), &nanos.to_string()),
+    ];
+    assert_eq!(rows_of(&scan(&pin, Table::Rejects)), expected);
+
+    let stream =
+        Stream { instrument: instrument("BINANCE", "BTC", "USDT"), data_type: DataType::Trades };
+    let gap = |healed| Gap {
+        stream,
+        first_missing: 7,
+        last_missing: 9,
+        revealed: Nanos(MIDNIGHT),
+        healed,
+        cause: GapCause::Disconnect,
+    };
+    let changes = [
+        GapChange { gap: gap(None), diff: 1, at: at(5) },
+        GapChange { gap: gap(None), diff: -1, at: at(6) },
+        GapChange { gap: gap(Some(Nanos(MIDNIGHT + 1))), diff: 1, at: at(6) },
+    ];
+    let files = lake.write_gaps(&batch_id(1, 2), changes.iter().collect()).unwrap();
+    let pin = commit(&lake, Table::Gaps, files);
+    let row = |healed: &str, diff: i8, offset: u8| {
+        format!(
+            "venue=BINANCE symbol=BTC-USDT raw_symbol=BTCUSDT data_type=trades first_missing=7 \
+             last_missing=9 missing=3 revealed_ts={MIDNIGHT} healed_ts={healed} cause=disconnect \
+             diff={diff} ts={} source=file.ndjson partition=0 offset={offset}",
+            MIDNIGHT / 1_000
+        )
+    };
+    let mut expected =
+        vec![row("null", 1, 5), row("null", -1, 6), row(&(MIDNIGHT + 1).to_string(), 1, 6)];
+    expected.sort_unstable();
+    assert_eq!(rows_of(&scan(&pin, Table::Gaps)), expected);
+}
+
+/// Trades of 40 symbols that differ behind their 64th byte only, over several row groups.
+fn long_symbols(lake: &Lake) -> std::sync::Arc<ColdPin> {
+    let symbols: Vec<_> = (0..40)
+        .map(|number| instrument("BINANCE", &format!("{}{number:02}", "A".repeat(64)), "USDT"))
+        .collect();
+    let trades: Vec<Trade> =
+        (0..400_000).map(|number| trade(symbols[number as usize % 40], number / 40)).collect();
+    commit(lake, Table::Trades, write(lake, 0, 1, &trades))
+}
+
+/// `BOUNDS-1`. The lake is gone while the pin is read, which keeps its threads.
+#[test]
+fn pruning_loses_no_row_also_where_texts_differ_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let pin = long_symbols(&claimed(dir.path()));
+    let table = &pin.tables[&Table::Trades].table;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for number in [0, 1, 17, 39] {
+        let symbol = format!("{}{number:02}-USDT", "A".repeat(64));
+        let filter = Reference::new("symbol").equal_to(Datum::string(&symbol));
+        let found: Vec<RecordBatch> = runtime.block_on(async {
+            use futures::TryStreamExt;
+            let scan = table.scan().with_filter(filter).select(["symbol", "offset"]);
+            let scan = scan.build().unwrap();
+            scan.to_arrow().await.unwrap().try_collect().await.unwrap()
+        });
+        assert_eq!(support::count(&found), 10_000, "symbol {number}");
+        let files = pin.tables[&Table::Trades].files.iter();
+        let meets = files.filter(|file| {
+            file.symbol.as_ref().unwrap().meets(&symbol.as_str().into(), &symbol.as_str().into())
+        });
+        assert_eq!(meets.count(), 1, "and the bounds still prune");
+    }
+}
+
+#[test]
+fn trades_are_read_back_from_a_time_on_in_the_same_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = claimed(dir.path());
+    commit(&lake, Table::Trades, write(&lake, 0, 1, &btc(0..100_000)));
+    let pin = commit(&lake, Table::Trades, write(&lake, 1, 2, &btc(100_000..200_000)));
+    for from in [0, 1, 99_999, 150_000, 199_999, 200_000] {
+        let read = |threads| -> Vec<RecordBatch> {
+            let time = Nanos(MIDNIGHT + from * 1_000_000_000);
+            let batches = pin.read_trades(time, &["symbol", "offset", "price"], threads).unwrap();
+            batches.map(Result::unwrap).collect()
+        };
+        let batches = read(2);
+        assert_eq!(support::longs(&batches, "offset"), support::numbers(from..200_000));
+        assert_eq!(batches, read(1), "whatever the threads");
+        for batch in &batches {
+            assert_eq!(batch.num_columns(), 3, "nothing that was not asked for");
+            assert_eq!(batch.column(0).as_string::<i32>().value(0), "BTC-USDT");
+        }
+    }
+    assert!(pin.read_trades(Nanos(0), &["no_such"], 1).is_err());
 }

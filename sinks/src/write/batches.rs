@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, Int32Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow_schema::ArrowError;
@@ -90,7 +90,7 @@ fn reject_batch(layout: &Layout, rows: &[&Reject]) -> Result<RecordBatch, ArrowE
         Arc::new(rows().map(|row| row.ts_recv.map(|ts| ts.0)).collect::<Int64Array>()),
         texts(rows().map(|row| row.reason.as_str())),
         texts(rows().map(|row| row.detail.as_str())),
-        Arc::new(BinaryArray::from_iter_values(rows().map(|row| &row.raw))),
+        Arc::new(LargeBinaryArray::from_iter_values(rows().map(|row| &row.raw))),
         Arc::new(Int32Array::new_null(rows().len())),
     ];
     RecordBatch::try_new(layout.arrow_schema.clone(), columns)

@@ -31,6 +31,13 @@ fn put_zigzag(out: &mut Vec<u8>, value: i64) {
     put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
+/// As [`pack`], for a width of whole bytes.
+fn pack_bytes<const BYTES: usize>(out: &mut Vec<u8>, values: &[u64]) {
+    for value in values {
+        out.extend_from_slice(&value.to_le_bytes()[..BYTES]);
+    }
+}
+
 /// Appends `values` with `width` bits each, the lowest bit first. Their count times `width` must
 /// be whole bytes.
 fn pack(out: &mut Vec<u8>, values: &[u64], width: u8) {
@@ -152,15 +159,120 @@ pub(crate) fn put_deltas(out: &mut Vec<u8>, values: &[i64]) {
     }
 }
 
+/// Widths are whole bytes. That is more before compression and less after it: what repeats does so
+/// at the same bits of a byte, where the compressor finds it. Recorded times shrink by a tenth.
 fn put_block(out: &mut Vec<u8>, least: i64, offsets: &[u64; BLOCK], count: usize) {
     put_zigzag(out, least);
-    let mut widths = [0u8; MINIBLOCKS];
-    for (width, miniblock) in widths.iter_mut().zip(offsets.chunks_exact(MINIBLOCK)) {
-        *width = width_of(miniblock.iter().fold(0, |bits, offset| bits | offset));
+    let mut bytes = [0u8; MINIBLOCKS];
+    for (bytes, miniblock) in bytes.iter_mut().zip(offsets.chunks_exact(MINIBLOCK)) {
+        *bytes = width_of(miniblock.iter().fold(0, |bits, offset| bits | offset)).div_ceil(8);
     }
-    out.extend_from_slice(&widths);
+    out.extend(bytes.map(|bytes| bytes * 8));
     let used = count.div_ceil(MINIBLOCK);
-    for (width, miniblock) in widths.iter().zip(offsets.chunks_exact(MINIBLOCK)).take(used) {
-        pack(out, miniblock, *width);
+    for (bytes, miniblock) in bytes.iter().zip(offsets.chunks_exact(MINIBLOCK)).take(used) {
+        match bytes {
+            0 => {}
+            1 => pack_bytes::<1>(out, miniblock),
+            2 => pack_bytes::<2>(out, miniblock),
+            3 => pack_bytes::<3>(out, miniblock),
+            4 => pack_bytes::<4>(out, miniblock),
+            5 => pack_bytes::<5>(out, miniblock),
+            6 => pack_bytes::<6>(out, miniblock),
+            7 => pack_bytes::<7>(out, miniblock),
+            _ => pack_bytes::<8>(out, miniblock),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the hybrid encoding as the format describes it.
+    fn read_hybrid(mut bytes: &[u8], width: u8, count: usize) -> Vec<u64> {
+        let mut values = Vec::new();
+        while values.len() < count {
+            let header = read_varint(&mut bytes);
+            if header & 1 == 0 {
+                let (value, rest) = bytes.split_at(usize::from(width.div_ceil(8)));
+                let value = value.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+                values.extend(std::iter::repeat_n(value, (header >> 1) as usize));
+                bytes = rest;
+            } else {
+                let packed = (header >> 1) as usize * usize::from(width);
+                let (packed, rest) = bytes.split_at(packed);
+                values.extend((0..(header >> 1) as usize * GROUP).map(|at| {
+                    (0..usize::from(width)).fold(0, |value, bit| {
+                        let bit_at = at * usize::from(width) + bit;
+                        value | u64::from(packed[bit_at / 8] >> (bit_at % 8) & 1) << bit
+                    })
+                }));
+                bytes = rest;
+            }
+        }
+        assert!(bytes.is_empty(), "nothing is left over");
+        values.truncate(count);
+        values
+    }
+
+    fn read_varint(bytes: &mut &[u8]) -> u64 {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return value;
+            }
+        }
+    }
+
+    /// A mix of runs of every length and of single values.
+    fn mixed(seed: u64, count: usize, width: u8) -> Vec<u32> {
+        let mut random = seed | 1;
+        let mut values = Vec::new();
+        while values.len() < count {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let value = (random >> 40) as u32 & ((1u64 << width) - 1) as u32;
+            let run = if random >> 33 & 1 == 0 { 1 } else { (random >> 34) as usize % 40 };
+            values.extend(std::iter::repeat_n(value, run));
+        }
+        values.truncate(count);
+        values
+    }
+
+    #[test]
+    fn the_hybrid_encoding_reads_back_by_runs_and_by_values() {
+        for width in [0, 1, 3, 8, 12, 17] {
+            for count in [1, 7, 8, 9, 503, 504, 505, 2_000] {
+                let values = mixed(count as u64, count, width);
+                let expected: Vec<u64> = values.iter().map(|value| u64::from(*value)).collect();
+                let mut by_values = Vec::new();
+                let mut hybrid = Hybrid::new(&mut by_values, width);
+                hybrid.put_values(&values);
+                hybrid.finish();
+                assert_eq!(read_hybrid(&by_values, width, count), expected);
+                let mut by_runs = Vec::new();
+                let mut hybrid = Hybrid::new(&mut by_runs, width);
+                for run in values.chunk_by(|a, b| a == b) {
+                    hybrid.put_run(u64::from(run[0]), run.len());
+                }
+                hybrid.finish();
+                assert_eq!(read_hybrid(&by_runs, width, count), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn deltas_keep_the_ends_of_the_range() {
+        // That they read back is for the round trips; here, that nothing overflows.
+        for values in [vec![], vec![7], vec![i64::MIN, i64::MAX, i64::MIN, 0, -1]] {
+            let mut out = Vec::new();
+            put_deltas(&mut out, &values);
+            let mut bytes = out.as_slice();
+            let header: Vec<u64> = (0..3).map(|_| read_varint(&mut bytes)).collect();
+            assert_eq!(header, [BLOCK as u64, MINIBLOCKS as u64, values.len() as u64]);
+        }
     }
 }

@@ -72,6 +72,10 @@ impl Chunk {
         Self { column, pages: Vec::new() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
     /// Adds a data page: its levels, if any, and its values.
     pub(crate) fn add(
         &mut self,
@@ -91,7 +95,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// The chunk's bytes, and what the file's metadata says of it. `least_of` orders extremes.
+    /// The chunk's bytes, and what the file's metadata says of it. `order` orders extremes.
     pub(crate) fn finish(
         self,
         compressor: &mut Compressor,

@@ -11,6 +11,7 @@ use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::bits::{Hybrid, put_deltas, width_of};
+use super::bloom::NumberFilter;
 use super::chunk::{Chunk, Compressor, Dictionary, Extremes, PageFacts};
 
 /// A dictionary larger than this is given up: what follows is encoded plainly.
@@ -25,7 +26,7 @@ pub(crate) type Encoded = (Bytes, ColumnCloseResult);
 /// 64-bit integers in delta binary packing.
 pub(crate) struct Longs {
     chunk: Chunk,
-    bloom_filter: Option<Sbbf>,
+    bloom_filter: Option<NumberFilter>,
 }
 
 impl Longs {
@@ -33,28 +34,40 @@ impl Longs {
         Self { chunk: Chunk::new(column), bloom_filter: None }
     }
 
-    /// With a bloom filter for `values` distinct values.
+    /// With a bloom filter for `values` distinct values; none for 0.
     pub(crate) fn with_bloom_filter(column: ColumnDescPtr, values: usize) -> Result<Self> {
-        let filter = Sbbf::new_with_ndv_fpp(values as u64, BLOOM_FALSE_POSITIVES)?;
-        Ok(Self { chunk: Chunk::new(column), bloom_filter: Some(filter) })
+        let filter = || NumberFilter::new(values, BLOOM_FALSE_POSITIVES);
+        let bloom_filter = (values > 0).then(filter).transpose()?;
+        Ok(Self { chunk: Chunk::new(column), bloom_filter })
     }
 
     pub(crate) fn page(&mut self, compressor: &mut Compressor, values: &[i64]) -> Result<()> {
         let mut body = Vec::with_capacity(values.len() * 4);
         put_deltas(&mut body, values);
         if let Some(filter) = &mut self.bloom_filter {
-            values.iter().for_each(|value| filter.insert(value));
+            values.iter().for_each(|value| filter.insert(*value));
         }
-        let extremes = values.iter().min().zip(values.iter().max()).map(|(least, greatest)| {
-            Extremes { least: least.to_le_bytes().into(), greatest: greatest.to_le_bytes().into() }
+        let extremes = least_and_greatest(values).map(|(least, greatest)| Extremes {
+            least: least.to_le_bytes().into(),
+            greatest: greatest.to_le_bytes().into(),
         });
         let facts = flat(values.len(), Encoding::DELTA_BINARY_PACKED, extremes);
         self.chunk.add(compressor, &body, facts)
     }
 
     pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
-        self.chunk.finish(compressor, None, self.bloom_filter, |a, b| long(a).cmp(&long(b)))
+        let filter = self.bloom_filter.map(NumberFilter::finish);
+        self.chunk.finish(compressor, None, filter, |a, b| long(a).cmp(&long(b)))
     }
+}
+
+fn least_and_greatest<T: Copy + Ord>(values: &[T]) -> Option<(T, T)> {
+    let first = *values.first()?;
+    Some(
+        values.iter().fold((first, first), |(least, greatest), value| {
+            (least.min(*value), greatest.max(*value))
+        }),
+    )
 }
 
 fn long(bytes: &[u8]) -> i64 {
@@ -83,44 +96,89 @@ fn put_codes(body: &mut Vec<u8>, dictionary_values: usize, put: impl FnOnce(&mut
     codes.finish();
 }
 
-/// `decimal(38,12)` with a dictionary.
+/// `decimal(38,12)` with a dictionary, or plainly where that is smaller.
+///
+/// Which one it is, is only tried for a row group of one page. Plain values are long before
+/// compression, so for larger row groups the dictionary also saves time.
 pub(crate) struct Decimals {
+    column: ColumnDescPtr,
     chunk: Chunk,
     dictionary: DecimalDictionary,
     codes: Vec<u32>,
+    /// The first page, while it is the only one.
+    first: Option<Vec<i128>>,
 }
 
 impl Decimals {
     pub(crate) fn new(column: ColumnDescPtr) -> Self {
-        let dictionary = DecimalDictionary::default();
-        Self { chunk: Chunk::new(column), dictionary, codes: Vec::new() }
+        Self {
+            chunk: Chunk::new(column.clone()),
+            column,
+            dictionary: DecimalDictionary::default(),
+            codes: Vec::new(),
+            first: None,
+        }
     }
 
     pub(crate) fn page(&mut self, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
-        let extremes = values.iter().min().zip(values.iter().max()).map(|(least, greatest)| {
-            Extremes { least: least.to_be_bytes().into(), greatest: greatest.to_be_bytes().into() }
-        });
-        let mut body = Vec::with_capacity(values.len() * 2);
-        let encoding = if self.dictionary.values.len() * 16 < DICTIONARY_BYTES_MAX {
-            self.codes.clear();
-            self.codes.extend(values.iter().map(|value| self.dictionary.code(*value)));
-            put_codes(&mut body, self.dictionary.values.len(), |codes| {
-                codes.put_values(&self.codes);
-            });
-            Encoding::RLE_DICTIONARY
-        } else {
-            values.iter().for_each(|value| body.extend_from_slice(&value.to_be_bytes()));
-            Encoding::PLAIN
-        };
-        self.chunk.add(compressor, &body, flat(values.len(), encoding, extremes))
+        if self.chunk.is_empty() && self.first.is_none() {
+            self.first = Some(values.to_vec());
+            return Ok(());
+        }
+        self.put_first(compressor)?;
+        self.put(compressor, values)
     }
 
-    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+    fn put_first(&mut self, compressor: &mut Compressor) -> Result<()> {
+        self.first.take().map_or(Ok(()), |first| self.put(compressor, &first))
+    }
+
+    fn put(&mut self, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
+        if self.dictionary.values.len() * 16 >= DICTIONARY_BYTES_MAX {
+            return put_plain(&mut self.chunk, compressor, values);
+        }
+        self.codes.clear();
+        self.codes.extend(values.iter().map(|value| self.dictionary.code(*value)));
+        let mut body = Vec::with_capacity(values.len() * 2);
+        put_codes(&mut body, self.dictionary.values.len(), |codes| codes.put_values(&self.codes));
+        let facts = flat(values.len(), Encoding::RLE_DICTIONARY, decimal_extremes(values));
+        self.chunk.add(compressor, &body, facts)
+    }
+
+    pub(crate) fn finish(mut self, compressor: &mut Compressor) -> Result<Encoded> {
+        let mut plain = None;
+        if let Some(first) = &self.first {
+            let mut chunk = Chunk::new(self.column.clone());
+            put_plain(&mut chunk, compressor, first)?;
+            plain = Some(chunk.finish(compressor, None, None, compare_decimals)?);
+        }
+        self.put_first(compressor)?;
         let values = &self.dictionary.values;
         let bytes = values.iter().flat_map(|value| value.to_be_bytes()).collect();
         let dictionary = Dictionary { bytes, values: values.len() };
-        self.chunk.finish(compressor, Some(dictionary), None, |a, b| decimal(a).cmp(&decimal(b)))
+        let encoded = self.chunk.finish(compressor, Some(dictionary), None, compare_decimals)?;
+        Ok(match plain {
+            Some(plain) if plain.0.len() < encoded.0.len() => plain,
+            _ => encoded,
+        })
     }
+}
+
+fn put_plain(chunk: &mut Chunk, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
+    let body: Vec<u8> = values.iter().flat_map(|value| value.to_be_bytes()).collect();
+    let facts = flat(values.len(), Encoding::PLAIN, decimal_extremes(values));
+    chunk.add(compressor, &body, facts)
+}
+
+fn decimal_extremes(values: &[i128]) -> Option<Extremes> {
+    least_and_greatest(values).map(|(least, greatest)| Extremes {
+        least: least.to_be_bytes().into(),
+        greatest: greatest.to_be_bytes().into(),
+    })
+}
+
+fn compare_decimals(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    decimal(a).cmp(&decimal(b))
 }
 
 /// Numbers distinct decimals in order of appearance. An open-addressing table; nothing iterates

@@ -91,7 +91,11 @@ impl MessageIds {
     fn put(&mut self, suffixes: &mut Vec<u8>, shared: usize, suffix: &[u8]) {
         self.prefix_lengths.push(shared as i64);
         self.suffix_lengths.push(suffix.len() as i64);
-        suffixes.extend_from_slice(suffix);
+        match suffix {
+            // Nine of ten ids in sequence differ in their last digit only.
+            [digit] => suffixes.push(*digit),
+            _ => suffixes.extend_from_slice(suffix),
+        }
     }
 
     pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {

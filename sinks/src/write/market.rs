@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use k2_model::instrument::InstrumentParts;
 use k2_model::record::VendorPairs;
 use k2_model::{Coordinates, Decimal, Instrument, Nanos, Origin, Quote, Side, Trade, VendorData};
 use parquet::errors::{ParquetError, Result};
@@ -23,6 +24,9 @@ use super::order::Ordered;
 pub(crate) const PAGE_ROWS: usize = 20_480;
 /// Rows of a row group: between 128 Ki and 256 Ki.
 pub(crate) const ROW_GROUP_ROWS: usize = 8 * PAGE_ROWS;
+
+/// Rows gathered at a time: few enough that the cache holds them.
+const GATHERED_ROWS: usize = 64;
 
 /// Most decimals in a row.
 const DECIMALS_MAX: usize = 4;
@@ -129,30 +133,52 @@ impl MarketRow for Quote {
     }
 }
 
-/// Encodes sorted `rows` into one file.
-pub(crate) fn encode<R: MarketRow>(
-    layout: &Layout,
-    rows: &[&R],
-) -> Result<(Vec<u8>, ParquetMetaData)> {
-    let properties = WriterProperties::builder()
-        .set_sorting_columns(Some(layout.sorting_columns.clone()))
-        .build();
-    let schema = layout.parquet_schema.root_schema_ptr();
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
-    let mut compressor = Compressor::new()?;
-    let mut page = PageRows::default();
-    for of_group in rows.chunks(ROW_GROUP_ROWS) {
-        let mut columns = Columns::new(&layout.parquet_schema, of_group.len(), R::FEED)?;
-        for of_page in of_group.chunks(PAGE_ROWS) {
-            page.gather(of_page);
-            columns.page(&mut compressor, &page, R::DECIMALS.len())?;
-        }
-        let mut row_group = file.next_row_group()?;
-        columns.finish(&mut compressor, &mut row_group)?;
-        row_group.close()?;
+/// Encodes files one after the other, with the same buffers.
+pub(crate) struct MarketEncoder<'a> {
+    compressor: Compressor,
+    page: PageRows<'a>,
+}
+
+impl<'a> MarketEncoder<'a> {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { compressor: Compressor::new()?, page: PageRows::default() })
     }
-    let metadata = file.finish()?;
-    Ok((std::mem::take(file.inner_mut()), metadata))
+
+    /// Encodes sorted `rows` into one file.
+    pub(crate) fn encode<R: MarketRow>(
+        &mut self,
+        layout: &Layout,
+        rows: &[&'a R],
+    ) -> Result<(Vec<u8>, ParquetMetaData)> {
+        let properties = WriterProperties::builder()
+            .set_sorting_columns(Some(layout.sorting_columns.clone()))
+            .build();
+        let schema = layout.parquet_schema.root_schema_ptr();
+        let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        for of_group in rows.chunks(ROW_GROUP_ROWS) {
+            let numbers = numbers_to_find(of_group);
+            let mut columns = Columns::new(&layout.parquet_schema, numbers, R::FEED)?;
+            for of_page in of_group.chunks(PAGE_ROWS) {
+                self.page.gather(of_page);
+                columns.page(&mut self.compressor, &self.page, R::DECIMALS.len())?;
+            }
+            let mut row_group = file.next_row_group()?;
+            columns.finish(&mut self.compressor, &mut row_group)?;
+            row_group.close()?;
+        }
+        let metadata = file.finish()?;
+        Ok((std::mem::take(file.inner_mut()), metadata))
+    }
+}
+
+/// How many numbers the bloom filter is for. None if all rows are of one instrument: its numbers
+/// rise with the rows, so the bounds of pages already tell where one is, and a filter would take
+/// more space than the numbers themselves.
+fn numbers_to_find<R: MarketRow>(rows: &[&R]) -> usize {
+    match (rows.first(), rows.last()) {
+        (Some(first), Some(last)) if first.instrument() != last.instrument() => rows.len(),
+        _ => 0,
+    }
 }
 
 /// One page of rows, as columns and runs.
@@ -173,27 +199,30 @@ struct PageRows<'a> {
 }
 
 impl<'a> PageRows<'a> {
+    /// Rows lie scattered in memory. Column by column over a few rows at a time, the first column
+    /// waits for all of them at once, and the others find them in the cache.
     fn gather<R: MarketRow>(&mut self, rows: &[&'a R]) {
         self.clear();
         self.rows = rows.len();
-        for row in rows {
-            push_run(&mut self.instruments, row.instrument(), |a, b| a == b);
-            push_run(&mut self.origins, row.at().origin, |a, b| a == b);
-            if let Some(side) = row.side() {
-                push_run(&mut self.sides, side, |a, b| a == b);
+        for rows in rows.chunks(GATHERED_ROWS) {
+            self.ts_events.extend(rows.iter().map(|row| row.ts_event().0));
+            self.offsets.extend(rows.iter().map(|row| row.at().offset as i64));
+            self.micros.extend(rows.iter().map(|row| row.ts_event().micros()));
+            self.ts_recvs.extend(rows.iter().map(|row| row.ts_recv().0));
+            self.numbers.extend(rows.iter().map(|row| row.number() as i64));
+            self.sequences.extend(rows.iter().map(|row| row.sequence() as i64));
+            for (index, column) in self.decimals.iter_mut().take(R::DECIMALS.len()).enumerate() {
+                column.extend(rows.iter().map(|row| row.decimals()[index].0));
             }
-            push_run(&mut self.vendor_data, row.vendor_data().pairs(), |a, b| {
-                std::ptr::eq(*a, *b) || a == b
-            });
-            self.numbers.push(row.number() as i64);
-            self.sequences.push(row.sequence() as i64);
-            self.micros.push(row.ts_event().micros());
-            self.ts_events.push(row.ts_event().0);
-            self.ts_recvs.push(row.ts_recv().0);
-            self.offsets.push(row.at().offset as i64);
-            let decimals = row.decimals();
-            for (column, value) in self.decimals.iter_mut().zip(decimals).take(R::DECIMALS.len()) {
-                column.push(value.0);
+            for row in rows {
+                push_run(&mut self.instruments, row.instrument(), |a, b| is_same(a, b));
+                push_run(&mut self.origins, row.at().origin, |a, b| a == b);
+                push_run(&mut self.vendor_data, row.vendor_data().pairs(), |a, b| {
+                    std::ptr::eq(*a, *b) || a == b
+                });
+                if let Some(side) = row.side() {
+                    push_run(&mut self.sides, side, |a, b| a == b);
+                }
             }
         }
     }
@@ -222,6 +251,11 @@ impl<'a> PageRows<'a> {
     ) -> impl Iterator<Item = (Option<&'a str>, usize)> + Clone {
         self.instruments.iter().map(move |(instrument, count)| (Some(text(instrument)), *count))
     }
+}
+
+/// Equal handles point at the same parts.
+fn is_same(a: &Instrument, b: &Instrument) -> bool {
+    std::ptr::eq::<InstrumentParts>(&**a, &**b)
 }
 
 fn push_run<T>(runs: &mut Vec<(T, usize)>, value: T, same: impl Fn(&T, &T) -> bool) {
@@ -260,7 +294,7 @@ enum Column<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn new(schema: &SchemaDescriptor, rows: usize, feed: &'static str) -> Result<Self> {
+    fn new(schema: &SchemaDescriptor, numbers: usize, feed: &'static str) -> Result<Self> {
         let mut decimals = 0..;
         let leaf = |column: &ColumnDescPtr| {
             let path = column.path().parts();
@@ -270,7 +304,7 @@ impl<'a> Columns<'a> {
                 ("symbol", _) => Column::Symbol(Texts::with_bloom_filter(column)),
                 ("raw_symbol", _) => Column::RawSymbol(Texts::new(column)),
                 ("asset_class", _) => Column::AssetClass(Texts::new(column)),
-                ("trade_id", _) => Column::TradeId(Longs::with_bloom_filter(column, rows)?),
+                ("trade_id", _) => Column::TradeId(Longs::with_bloom_filter(column, numbers)?),
                 ("sequence", _) => Column::Sequence(Longs::new(column)),
                 ("ts", _) => Column::Ts(Longs::new(column)),
                 ("ts_event", _) => Column::TsEvent(Longs::new(column)),

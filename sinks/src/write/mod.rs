@@ -2,6 +2,7 @@
 
 mod batches;
 mod bits;
+mod bloom;
 mod chunk;
 mod columns;
 mod data_file;
@@ -28,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::position::Incarnation;
 use crate::rows::BatchId;
 use crate::table::Table;
-use market::MarketRow;
+use market::{MarketEncoder, MarketRow};
 
 /// How the files of a table look. Taken from the table as created, because creation numbers the
 /// columns anew.
@@ -116,9 +117,10 @@ impl Writer<'_> {
 
     fn write_market<R: MarketRow>(&self, rows: &[&R]) -> Result<Vec<DataFile>> {
         let partitions: BTreeMap<_, _> = order::arrange(rows)?;
+        let mut encoder = MarketEncoder::new().map_err(not_encoded)?;
         let mut files = Vec::with_capacity(partitions.len());
         for ((day, bucket), rows) in partitions {
-            let (bytes, metadata) = market::encode(self.layout, &rows).map_err(not_encoded)?;
+            let (bytes, metadata) = encoder.encode(self.layout, &rows).map_err(not_encoded)?;
             files.push(self.store(EncodedFile {
                 partition: vec![Some(day), Some(bucket)],
                 bytes,
