@@ -210,8 +210,8 @@ impl Lake {
         let incarnation = standings.incarnation.ok_or_else(not_claimed)?;
         self.check_batch(&standings, &batch)?;
         let pending = match standings.pending.take() {
-            Some(pending) if pending.range == (batch.lower, batch.upper) => pending,
-            _ => self.begin(incarnation, &batch)?,
+            Some(pending) => pending,
+            None => self.begin(incarnation, &batch)?,
         };
         let mut next = TablePosition {
             incarnation,
@@ -224,7 +224,8 @@ impl Lake {
         let state_path = pending.state_path.clone();
         standings.pending = Some(pending);
         let mut loaded = BTreeMap::new();
-        for table in others().filter(|table| batch.files.contains_key(table)) {
+        let has_files = |table: &Table| batch.files.get(table).is_some_and(|it| !it.is_empty());
+        for table in others().filter(has_files) {
             failpoint("commit.before-table");
             loaded.insert(table, self.commit_table(&mut standings, table, &next, &batch)?);
             failpoint("commit.after-table");
@@ -307,21 +308,24 @@ impl Lake {
 
     /// The batch must go on where the last one ended, and no file may be in twice.
     fn check_batch(&self, standings: &Standings, batch: &Sealed) -> Result<()> {
+        let invalid = |reason: String| {
+            let (lower, upper) = (batch.lower, batch.upper);
+            Error::new(ErrorKind::Invalid, format!("commit epochs {lower}..{upper}: {reason}"))
+        };
+        if let Some(pending) = &standings.pending {
+            // Some tables may have it already, so the same rows under other epochs would double.
+            let (lower, upper) = pending.range;
+            return if pending.range == (batch.lower, batch.upper) {
+                Ok(())
+            } else {
+                Err(invalid(format!("first commit {lower}..{upper} again, which may be in")))
+            };
+        }
         let anchor_upper = standings.positions[&Table::ANCHOR].upper;
-        let retried = standings.pending.as_ref().map(|pending| pending.range);
-        let goes_on = batch.lower == anchor_upper || batch.lower == self.next_epoch();
-        if retried != Some((batch.lower, batch.upper))
-            && !(goes_on && batch.lower < batch.upper && batch.upper > self.next_epoch())
-        {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!(
-                    "commit epochs {}..{}: the next batch must begin at epoch {} and end after it",
-                    batch.lower,
-                    batch.upper,
-                    self.next_epoch()
-                ),
-            ));
+        let next_epoch = self.next_epoch();
+        let goes_on = batch.lower == anchor_upper || batch.lower == next_epoch;
+        if !goes_on || batch.lower >= batch.upper || batch.upper <= next_epoch {
+            return Err(invalid(format!("a batch must begin at {next_epoch} and end after it")));
         }
         let pin = self.pin();
         for (table, files) in &batch.files {
@@ -329,10 +333,7 @@ impl Lake {
             let repeated = files.iter().map(DataFile::file_path).find(|path| !paths.insert(path));
             let known = pin.tables[table].files.iter().map(|file| file.path.as_str());
             if let Some(path) = repeated.or_else(|| known.into_iter().find(|p| paths.contains(p))) {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("commit epochs {}..{}: {path} is in twice", batch.lower, batch.upper),
-                ));
+                return Err(invalid(format!("{path} is in twice")));
             }
         }
         Ok(())

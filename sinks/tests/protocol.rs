@@ -164,6 +164,8 @@ fn a_batch_whose_commit_was_unknown_may_be_committed_again() {
     catalog.on_loads(&[Trick::None, Trick::None, Trick::None]);
     catalog.on_loads(&[Trick::FailBefore; 30]);
     assert!(lake.commit(batch.clone()).unwrap_err().retryable());
+    let wider = Sealed { upper: 20, ..batch.clone() };
+    assert_eq!(lake.commit(wider).unwrap_err().kind(), ErrorKind::Invalid, "the gaps are in");
     let mut result = lake.commit(batch.clone());
     while result.is_err() {
         result = lake.commit(batch.clone());

@@ -195,14 +195,14 @@ mod tests {
             let header = read_varint(&mut bytes);
             if header & 1 == 0 {
                 let (value, rest) = bytes.split_at(usize::from(width.div_ceil(8)));
-                let value = value.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+                let value = value.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
                 values.extend(std::iter::repeat_n(value, (header >> 1) as usize));
                 bytes = rest;
             } else {
                 let packed = (header >> 1) as usize * usize::from(width);
                 let (packed, rest) = bytes.split_at(packed);
                 values.extend((0..(header >> 1) as usize * GROUP).map(|at| {
-                    (0..usize::from(width)).fold(0, |value, bit| {
+                    (0..usize::from(width)).fold(0u64, |value, bit| {
                         let bit_at = at * usize::from(width) + bit;
                         value | u64::from(packed[bit_at / 8] >> (bit_at % 8) & 1) << bit
                     })
