@@ -1,0 +1,95 @@
+//! `k2 bench`: measures K2 itself. The measuring is in `benches`; here are only its flags.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use k2_benches::{dedup, replay, restart, storage};
+
+use crate::failure::{Failure, Result};
+use crate::screen;
+
+const EXAMPLES: &str = "\
+Examples:
+  k2 bench replay --input market.ndjson --workers 2
+  k2 bench dedup --trades 1000000000 --streams 1000
+  k2 bench storage --input spot_btcusdt.jsonl.gz
+  k2 bench restart --hours 24
+";
+
+/// Measure throughput, memory, table size and restart
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: Bench,
+    /// Keep the result in this folder, as <date>-<bench>.json
+    #[arg(long, value_name = "FOLDER", global = true)]
+    save: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Bench {
+    /// How many messages a second pass through the whole job?
+    Replay {
+        /// Lines to replay; generated if not named
+        #[arg(long, value_name = "PATH")]
+        input: Option<PathBuf>,
+        /// Messages to generate
+        #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+        messages: u64,
+        /// Worker threads of the dataflow
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        workers: usize,
+        /// Runs, of which the median counts
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        runs: usize,
+    },
+    /// How much memory does exact deduplication of a billion trades take?
+    Dedup {
+        /// Trades to pass
+        #[arg(long, value_name = "N", default_value_t = 1_000_000_000)]
+        trades: u64,
+        /// Streams that they are of
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        streams: u64,
+    },
+    /// How many bytes does a trade take in the tables, against its JSON?
+    Storage {
+        /// A recording of real trades
+        #[arg(long, value_name = "PATH")]
+        input: PathBuf,
+    },
+    /// How long after a crash does the first right answer come?
+    Restart {
+        /// Hours of a generated market that the job had seen
+        #[arg(long, value_name = "N", default_value_t = 24)]
+        hours: u64,
+        /// Messages in them
+        #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+        messages: u64,
+        /// Crashes, of which the median counts
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        runs: usize,
+    },
+}
+
+pub fn run(args: BenchArgs) -> Result {
+    let report = match args.what {
+        Bench::Replay { input, messages, workers, runs } => {
+            replay::replay(&replay::Replay { input, messages, workers, runs })
+        }
+        Bench::Dedup { trades, streams } => dedup::dedup(&dedup::Dedup { trades, streams }),
+        Bench::Storage { input } => storage::storage(&storage::Storage { input }),
+        Bench::Restart { hours, messages, runs } => {
+            restart::restart(&restart::Restart { hours, messages, runs })
+        }
+    };
+    let report = report?;
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "{report}").and_then(|()| stdout.flush()).map_err(Failure::output)?;
+    if let Some(folder) = args.save {
+        screen::say(format!("kept in {}", report.save(&folder)?.display()));
+    }
+    Ok(())
+}

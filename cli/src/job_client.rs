@@ -1,0 +1,127 @@
+//! Asks a running job over HTTP, on loopback.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use k2_serve::Format;
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::failure::{Failure, Result};
+use crate::job_file::JobFile;
+use crate::query::AnswerMeta;
+
+/// For a job that is alive; it is on the same machine.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Above the job's own limit of a query, so that its message is what is seen.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// What an answer that is rows alone says of itself in its headers.
+const AS_OF: &str = "x-k2-as-of";
+const COMPLETE: &str = "x-k2-complete";
+
+/// A job that answered.
+pub struct JobClient {
+    job: JobFile,
+    http: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// The job's answer in JSON.
+#[derive(Deserialize)]
+struct Envelope {
+    data: Box<RawValue>,
+    meta: AnswerMeta,
+}
+
+/// The job's error envelope.
+#[derive(Deserialize)]
+struct ErrorEnvelope {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    message: String,
+    #[serde(default)]
+    hint: Option<String>,
+}
+
+impl JobClient {
+    /// `None` if nothing answers there: the job has ended, or is about to.
+    pub fn connect(job: JobFile) -> Result<Option<Self>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // A proxy in the environment must not stand between two processes on one machine.
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let client = Self { job, http, runtime };
+        let health = client.http.get(client.url("/health")).timeout(HEALTH_TIMEOUT).send();
+        // Also a job that says it is not well may answer queries.
+        match client.runtime.block_on(health) {
+            Ok(_) => Ok(Some(client)),
+            Err(error) if error.is_connect() => Ok(None),
+            Err(error) => Err(client.unreachable("ask it for its health", error)),
+        }
+    }
+
+    /// The rows as text, and what they are rows of.
+    pub fn sql(&self, statement: &str, format: Format) -> Result<(Vec<u8>, AnswerMeta)> {
+        let body = serde_json::json!({ "sql": statement, "format": format.as_str() });
+        let request = self.http.post(self.url("/v1/sql")).timeout(QUERY_TIMEOUT).json(&body);
+        let answer = self.runtime.block_on(async {
+            let response = request.send().await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            Ok::<_, reqwest::Error>((status, headers, response.bytes().await?))
+        });
+        let (status, headers, body) =
+            answer.map_err(|error| self.unreachable("ask the job", error))?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        if format == Format::Json {
+            let envelope: Envelope = serde_json::from_slice(&body)?;
+            return Ok((format!("{}\n", envelope.data).into_bytes(), envelope.meta));
+        }
+        let header = |name: &'static str| {
+            headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        let meta = AnswerMeta {
+            as_of: header(AS_OF).and_then(|text| serde_json::from_str(text).ok()),
+            complete: header(COMPLETE) == Some("true"),
+            more: None,
+        };
+        Ok((body.to_vec(), meta))
+    }
+
+    /// The job's own words; a question that was wrong is the asker's to mend.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
+        let said: ErrorEnvelope = match serde_json::from_slice(body) {
+            Ok(said) => said,
+            Err(error) => {
+                let attempted = format!("read what {} answered with {status}", self.job.address);
+                return Failure::failed(attempted, error);
+            }
+        };
+        let hint = said.error.hint.map_or(String::new(), |hint| format!("; {hint}"));
+        let message = format!("{}{hint}", said.error.message);
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Failure::Usage(message),
+            _ => Failure::Failed(anyhow!(message)),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.job.address)
+    }
+
+    fn unreachable(&self, attempted: &str, error: reqwest::Error) -> Failure {
+        Failure::failed(
+            format!(
+                "{attempted}: process {} runs a job on this directory and gave {} as its address",
+                self.job.pid, self.job.address
+            ),
+            error,
+        )
+    }
+}

@@ -1,0 +1,178 @@
+//! `k2 query`: SQL over the running job of a directory, or over its tables where none runs.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use k2_serve::{Engine, ErrorKind, Format, Request, write_rows};
+use k2_sinks::{Lake, LakeConfig};
+use serde::Deserialize;
+
+use crate::failure::{Failure, Result};
+use crate::job_client::JobClient;
+use crate::job_file::JobFile;
+use crate::settings::Settings;
+use crate::status::count;
+use crate::{DATA_DIR_DEFAULT, SINK_ID, screen};
+
+const EXAMPLES: &str = "\
+Examples:
+  k2 query \"SELECT symbol, count(*), sum(quantity) FROM trades GROUP BY symbol\"
+  k2 query --data-dir d --output ndjson \\
+    \"SELECT * FROM ohlcv_1m WHERE symbol = 'BTC-USDT' ORDER BY window_start\"
+  echo \"SELECT * FROM gaps_open\" | k2 query --data-dir d -
+
+Tables: trades, quotes, rejects, gaps. Views: latest_trade, latest_quote, ohlcv_1m, ohlcv_5m,
+ohlcv_15m, ohlcv_30m, ohlcv_1h, ohlcv_1d, symbols, gaps_open, feed_health. Also: snapshots.
+If a job runs on the directory, its live rows are in the answer; if none runs, it is computed from
+the committed tables.
+";
+
+/// Ask the running job of a data directory, or its tables, with SQL
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct QueryArgs {
+    /// One SELECT; `-` reads it from standard input
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    sql: Option<String>,
+    /// Read the SELECT from a file
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Where the tables are [default: ./k2-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// table, json (an array), ndjson or csv [default: table on a terminal, else ndjson]
+    #[arg(long, value_name = "FORMAT", value_parser = ["table", "json", "ndjson", "csv"])]
+    output: Option<String>,
+}
+
+pub fn run(args: &QueryArgs) -> Result {
+    let statement = args.statement()?;
+    let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
+    let format = args.format();
+    let client = JobFile::find(&directory).map(JobClient::connect).transpose()?.flatten();
+    let (rows, meta) = match client {
+        Some(client) => client.sql(&statement, format)?,
+        None => ask_tables(&directory, &statement, format)?,
+    };
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&rows).and_then(|()| stdout.flush()).map_err(Failure::output)?;
+    say_meta(&meta);
+    Ok(())
+}
+
+/// What is said of an answer, besides its rows. A job says all of it only where it answers JSON.
+#[derive(Debug, Deserialize)]
+pub struct AnswerMeta {
+    pub as_of: Option<AsOf>,
+    pub complete: bool,
+    #[serde(flatten)]
+    pub more: Option<MoreMeta>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct AsOf {
+    snapshot_id: Option<i64>,
+    frontier: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct MoreMeta {
+    sources: Sources,
+    gaps: Gaps,
+    deferred: u64,
+    warnings: Vec<String>,
+    query_time_ms: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sources {
+    iceberg: u64,
+    live: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Gaps {
+    open: u64,
+    missing: u64,
+}
+
+/// What the rows are rows of: on standard error, out of the way of what reads the rows.
+fn say_meta(meta: &AnswerMeta) {
+    let mut parts = vec![if meta.complete { "complete" } else { "NOT COMPLETE" }.to_owned()];
+    if let Some(as_of) = &meta.as_of {
+        let snapshot = as_of.snapshot_id.map_or("none".into(), |id| id.to_string());
+        parts.push(format!("snapshot {snapshot}, frontier {}", as_of.frontier));
+    }
+    if let Some(more) = &meta.more {
+        let (iceberg, live) = (count(more.sources.iceberg), count(more.sources.live));
+        parts.push(format!("read {iceberg} rows from tables and {live} live"));
+        if more.gaps.open > 0 {
+            let (open, missing) = (count(more.gaps.open), count(more.gaps.missing));
+            parts.push(format!("{open} open gaps with {missing} numbers"));
+        }
+        if more.deferred > 0 {
+            parts.push(format!("{} records deferred", count(more.deferred)));
+        }
+        parts.push(format!("{:.1} ms", more.query_time_ms));
+    }
+    screen::say(format!("-- {}", parts.join("; ")));
+    for warning in meta.more.iter().flat_map(|more| &more.warnings) {
+        screen::say(format!("-- warning: {warning}"));
+    }
+}
+
+impl QueryArgs {
+    fn statement(&self) -> Result<String> {
+        let text = match (&self.sql, &self.file) {
+            (_, Some(path)) => std::fs::read_to_string(path).map_err(|error| {
+                Failure::failed(format!("read the statement from {}", path.display()), error)
+            })?,
+            (Some(sql), None) if sql == "-" => {
+                let mut text = String::new();
+                io::stdin().lock().read_to_string(&mut text).map_err(|error| {
+                    Failure::failed("read the statement from standard input", error)
+                })?;
+                text
+            }
+            (Some(sql), None) => sql.clone(),
+            (None, None) => String::new(),
+        };
+        if text.trim().is_empty() {
+            return Err(Failure::usage(
+                "the statement is empty; ask, for instance, \"SELECT * FROM symbols\"",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn format(&self) -> Format {
+        let default = if io::stdout().is_terminal() { Format::Table } else { Format::Ndjson };
+        let named = self.output.as_deref().and_then(|name| name.parse().ok());
+        named.unwrap_or(default)
+    }
+}
+
+/// The answer of the committed tables, where no job runs.
+fn ask_tables(directory: &Path, statement: &str, format: Format) -> Result<(Vec<u8>, AnswerMeta)> {
+    let lake = Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?;
+    let settings = Settings::kept(directory)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let engine = Engine::offline(Arc::new(lake), settings.engine_config()).map_err(failure_of)?;
+    let answer = runtime.block_on(engine.query(Request::new(statement))).map_err(failure_of)?;
+    let mut rows = Vec::new();
+    write_rows(&answer, format, &mut rows)?;
+    let meta = serde_json::from_value(serde_json::to_value(&answer.meta)?)?;
+    Ok((rows, meta))
+}
+
+/// A question that cannot be answered as it was put is the asker's to mend.
+fn failure_of(error: k2_serve::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BadRequest => Failure::Usage(error.to_string()),
+        ErrorKind::LimitReached | ErrorKind::Unavailable | ErrorKind::Internal => {
+            Failure::Failed(error.into())
+        }
+    }
+}

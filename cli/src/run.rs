@@ -1,0 +1,283 @@
+//! `k2 run`: starts the job, serves it, follows it, and ends it in order.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use k2_dataflows::{Job, JobOptions};
+use k2_operators::ingest::{Clock, Input, check_distinct};
+use k2_sinks::{Lake, LakeConfig, Status as SinkStatus};
+
+use crate::clock::{self, RealClock};
+use crate::failure::{Failure, Result};
+use crate::input::InputArgument;
+use crate::job_file::{Announced, JobFile};
+use crate::market::Market;
+use crate::serve::Served;
+use crate::settings::Settings;
+use crate::signals::Interrupt;
+use crate::status::{Status, count};
+use crate::{DATA_DIR_DEFAULT, SINK_ID, screen, summary};
+
+/// Where a job listens unless told otherwise; any free port if this one is taken.
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8611);
+/// Between two looks at the counters.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+const WORKERS_MAX: usize = 64;
+
+const EXAMPLES: &str = "\
+Examples:
+  k2 run
+      A generated market at its own pace, until Ctrl-C.
+  k2 run --data-dir d --input spot_btcusdt.jsonl.gz --input spot_ethusdt.jsonl.gz --exit-at-end
+      Two recordings, merged, as fast as they can be read.
+  k2 run --data-dir d --input BINANCE_USDM=usdm_btcusdt.jsonl.gz --speed 10
+      A recording of another venue, ten times as fast as it was recorded.
+  zcat feed.gz | k2 run --input - --exit-at-end
+
+The same command again adds nothing: the data directory knows what it has of each input. A file
+that has grown is read on from where it ended. Ctrl-C drains, commits and says what was done.
+";
+
+/// Run the dataflow job and serve queries on it
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// A recorded feed, may be repeated; `-` is standard input. gzip and zstd are recognised by
+    /// content. Venues: BINANCE (unless named), BINANCE_USDM. Without any: a generated market
+    #[arg(long = "input", value_name = "[VENUE=]PATH")]
+    inputs: Vec<OsString>,
+    /// Where the tables are [default: ./k2-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Worker threads of the dataflow [default: one a core]
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<NonZeroUsize>,
+    /// Recorded time against the clock: max, 1, 10, 0.5, … [default: max; 1 for the generated
+    /// market]
+    #[arg(long, value_name = "max|N", value_parser = speed)]
+    speed: Option<Speed>,
+    /// Where to serve queries, on loopback [default: 127.0.0.1:8611, or a free port]
+    #[arg(long, value_name = "ADDR", conflicts_with = "no_listen")]
+    listen: Option<SocketAddr>,
+    /// Serve nothing
+    #[arg(long)]
+    no_listen: bool,
+    /// End when all inputs have been read, rather than wait for them to grow
+    #[arg(long)]
+    exit_at_end: bool,
+    /// Settings other than the defaults, in TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Instruments in place of or besides those that K2 knows, in TOML
+    #[arg(long, value_name = "FILE")]
+    instruments: Option<PathBuf>,
+    /// Go on though another job holds the data directory; that one can no longer commit
+    #[arg(long)]
+    take_over: bool,
+}
+
+/// Recorded time against the clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Speed {
+    Max,
+    Times(f64),
+}
+
+pub fn run(args: RunArgs) -> Result {
+    let inputs = args.inputs.iter().map(|input| InputArgument::parse(input));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    args.check()?;
+    let settings = Settings::read(args.config.as_deref(), args.instruments.as_deref())?;
+    let inputs = inputs.iter().map(InputArgument::open).collect::<Result<Vec<_>, _>>()?;
+    check_distinct(&inputs)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("k2-signals")
+        .enable_all()
+        .build()?;
+    let interrupt = Interrupt::listen(runtime.handle())?;
+    let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
+    let lake = Arc::new(open_lake(&directory, args.take_over, &interrupt)?);
+    settings.keep(&directory)?;
+    args.say_data_dir(&directory);
+    let inputs = args.inputs_or_market(inputs, &directory)?;
+
+    let started = clock::start();
+    let job = Job::start(
+        lake,
+        JobOptions {
+            workers: args.workers().get(),
+            speed: args.speed(),
+            exit_at_end: args.exit_at_end,
+            inputs,
+            instruments: settings.instruments.clone(),
+            clock: Arc::new(RealClock),
+            config: settings.config.clone(),
+        },
+    )?;
+    let served = args.serve(&job, &settings, &directory)?;
+    follow(&job, &interrupt);
+    // Nobody finds the job any more, and no answer is under way when it ends.
+    drop(served);
+    let (metrics, live) = (job.metrics(), job.live());
+    let ended = job.wait()?;
+    if interrupt.is_asked() {
+        screen::say("stopped: everything that was read is committed");
+    }
+    summary::warn_of_ends(&ended);
+    summary::print(&metrics, &live, started.elapsed()).map_err(Failure::output)
+}
+
+impl RunArgs {
+    fn check(&self) -> Result {
+        if self.exit_at_end && self.inputs.is_empty() {
+            return Err(Failure::usage(
+                "--exit-at-end needs an --input: the generated market never ends; for one that \
+                 does, k2 generate writes it to a file",
+            ));
+        }
+        match self.listen {
+            Some(address) if !address.ip().is_loopback() => Err(Failure::usage(format!(
+                "--listen {address}: everyone who reaches the job may ask it anything, so it \
+                 listens on loopback only, as in 127.0.0.1:{}",
+                address.port()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn workers(&self) -> NonZeroUsize {
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.workers
+            .unwrap_or_else(|| cores().min(NonZeroUsize::MIN.saturating_add(WORKERS_MAX - 1)))
+    }
+
+    fn speed(&self) -> Option<f64> {
+        match self.speed {
+            Some(Speed::Max) => None,
+            Some(Speed::Times(times)) => Some(times),
+            None => self.inputs.is_empty().then_some(1.0),
+        }
+    }
+
+    fn say_data_dir(&self, directory: &Path) {
+        let shown = directory.display();
+        match self.data_dir {
+            Some(_) => screen::say(format!("data directory: {shown}")),
+            None => screen::say(format!("data directory: {shown} (another with --data-dir DIR)")),
+        }
+    }
+
+    /// The generated market stands in where no input is named.
+    fn inputs_or_market(&self, inputs: Vec<Input>, directory: &Path) -> Result<Vec<Input>> {
+        if !inputs.is_empty() {
+            return Ok(inputs);
+        }
+        let market = Market::of(directory, RealClock.now())?;
+        screen::say(format!(
+            "no --input: a generated market of {} symbols with about {} messages a second, until \
+             Ctrl-C",
+            market.symbols,
+            count(market.messages_per_second)
+        ));
+        Ok(vec![market.input()?])
+    }
+
+    /// Serves the job and leaves its address in the data directory.
+    fn serve(
+        &self,
+        job: &Job,
+        settings: &Settings,
+        directory: &Path,
+    ) -> Result<Option<(Announced, Served)>> {
+        if self.no_listen {
+            return Ok(None);
+        }
+        let served = match self.listen {
+            Some(address) => Served::start(job, settings, address),
+            None => Served::start(job, settings, LISTEN_DEFAULT).or_else(|_taken| {
+                Served::start(job, settings, SocketAddr::new(LISTEN_DEFAULT.ip(), 0))
+            }),
+        };
+        let served = served?;
+        let address = served.address();
+        let file =
+            JobFile { pid: std::process::id(), address, started: RealClock.now().to_string() };
+        let announced = file.announce(directory).map_err(|error| {
+            Failure::failed(format!("leave the address in {}", directory.display()), error)
+        })?;
+        screen::say(format!("listening on http://{address}; ask it, while it runs, with"));
+        screen::say(format!(
+            "  k2 query --data-dir {} \"SELECT symbol, count(*), sum(quantity) FROM trades GROUP \
+             BY symbol\"",
+            directory.display()
+        ));
+        Ok(Some((announced, served)))
+    }
+}
+
+fn open_lake(directory: &Path, take_over: bool, interrupt: &Interrupt) -> Result<Lake> {
+    let interrupt = interrupt.clone();
+    let on_status = move |status: &SinkStatus| match status {
+        // What waits for somebody to free space would make Ctrl-C wait with it.
+        SinkStatus::Stalled { .. } if interrupt.is_asked() => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let config = LakeConfig {
+        take_over,
+        on_status: Arc::new(on_status),
+        ..LakeConfig::new(directory, SINK_ID)
+    };
+    Ok(Lake::open(config)?)
+}
+
+/// Until the job has ended by itself or has been asked to.
+fn follow(job: &Job, interrupt: &Interrupt) {
+    let (metrics, mut status) = (job.metrics(), Status::new());
+    let mut asked = false;
+    while !job.is_finished() {
+        if interrupt.is_asked() && !asked {
+            asked = true;
+            job.stop();
+        }
+        status.update(&metrics);
+        RealClock.sleep(FOLLOW_EVERY);
+    }
+    status.finish();
+}
+
+fn workers(text: &str) -> anyhow::Result<NonZeroUsize> {
+    let workers = text.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
+    workers.ok_or_else(|| anyhow!("a number from 1 to {WORKERS_MAX}"))
+}
+
+fn speed(text: &str) -> anyhow::Result<Speed> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    let times: Option<f64> = text.parse().ok();
+    let times = times.filter(|times| times.is_finite() && *times > 0.0);
+    times.map(Speed::Times).ok_or_else(|| anyhow!("max, or a number above 0 as in 1, 10 or 0.5"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_is_max_or_a_number_above_zero() {
+        assert_eq!(speed("max").unwrap(), Speed::Max);
+        assert_eq!(speed("10").unwrap(), Speed::Times(10.0));
+        for wrong in ["0", "-1", "inf", "NaN", "fast", ""] {
+            speed(wrong).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Standard error: log lines, and on a terminal the one line below them that moves.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What is logged without `K2_LOG`, in the syntax of `tracing`'s filters.
+const FILTER_DEFAULT: &str = "warn,k2=info";
+
+/// Log lines and the moving line share the terminal through this.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+fn bars() -> &'static MultiProgress {
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// Sends log lines to standard error, filtered by the environment variable `K2_LOG`.
+pub fn log_to_stderr() {
+    let filter = std::env::var("K2_LOG").unwrap_or_else(|_| FILTER_DEFAULT.into());
+    let (filter, wrong) = match EnvFilter::try_new(&filter) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(FILTER_DEFAULT), Some((filter, error))),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .with_writer(Above)
+        .init();
+    if let Some((filter, error)) = wrong {
+        tracing::warn!("K2_LOG={filter} is no filter ({error}); going on with {FILTER_DEFAULT}");
+    }
+}
+
+/// Says one line to the person, above the moving line.
+pub fn say(line: impl AsRef<str>) {
+    bars().suspend(|| {
+        // Without standard error there is nobody to tell.
+        let _nobody = writeln!(io::stderr(), "{}", line.as_ref());
+    });
+}
+
+/// A line that moves, on a terminal; `None` elsewhere.
+pub fn moving_line() -> Option<ProgressBar> {
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}").ok()?;
+    io::stderr().is_terminal().then(|| bars().add(ProgressBar::new_spinner().with_style(style)))
+}
+
+/// A bar that fills, on a terminal; `None` elsewhere.
+pub fn bar(length: u64) -> Option<ProgressBar> {
+    let template = "{wide_bar} {human_pos}/{human_len} lines  {per_sec}  {eta} left";
+    let style = ProgressStyle::with_template(template).ok()?;
+    io::stderr().is_terminal().then(|| bars().add(ProgressBar::new(length).with_style(style)))
+}
+
+/// Writes above the moving line.
+struct Above;
+
+impl Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        bars().suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl MakeWriter<'_> for Above {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        Self
+    }
+}

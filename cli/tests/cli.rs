@@ -1,0 +1,13 @@
+//! The binary from the outside: what a person types, reads and finds on disk.
+
+#[path = "cli/support.rs"]
+mod support;
+
+#[path = "cli/inputs.rs"]
+mod inputs;
+#[path = "cli/jobs.rs"]
+mod jobs;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
+#[path = "cli/recordings.rs"]
+mod recordings;
