@@ -1,6 +1,8 @@
 //! Benches: each file asks one question, prints its answer with the machine, the median of runs
 //! and the ratio to its budget, and can keep the result.
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures with the clock")]
+
 pub mod dedup;
 pub mod replay;
 mod report;

@@ -3,9 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+/// How often a running process is looked at.
+const POLL: Duration = Duration::from_millis(10);
 
 /// Why a bench could not measure.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +34,7 @@ pub(crate) struct Measured {
     pub wall: Duration,
     /// User and system time of the process.
     pub cpu: Duration,
-    /// The greatest resident memory of any process measured so far.
+    /// The greatest resident memory, as seen every few milliseconds.
     pub memory_bytes: u64,
 }
 
@@ -52,12 +55,32 @@ pub(crate) fn job(input: &Path, dir: &Path, workers: usize) -> Result<Measured, 
     let mut command = k2(&arguments)?;
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let (before, begun) = (cpu(), Instant::now());
-    let output = command.output().map_err(Error::io("run k2"))?;
+    let child = command.spawn().map_err(Error::io("run k2"))?;
+    let status = format!("/proc/{}/status", child.id());
+    let done = Arc::new(AtomicBool::new(false));
+    let watching = Arc::clone(&done);
+    let watch = std::thread::spawn(move || watch_memory(&status, &watching));
+    let output = child.wait_with_output().map_err(Error::io("wait for k2"))?;
     let wall = begun.elapsed();
+    done.store(true, Ordering::Relaxed);
+    let memory_bytes = watch.join().unwrap_or(0);
     if !output.status.success() {
         return Err(Error::Command(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
-    Ok(Measured { wall, cpu: cpu() - before, memory_bytes: memory() })
+    Ok(Measured { wall, cpu: cpu() - before, memory_bytes })
+}
+
+/// The greatest resident memory of a process until `done`: its high-water mark, as last seen.
+fn watch_memory(status: &str, done: &AtomicBool) -> u64 {
+    let mut most = 0;
+    while !done.load(Ordering::Relaxed) {
+        let text = std::fs::read_to_string(status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = mark.and_then(|mark| mark.split_whitespace().next()?.parse::<u64>().ok());
+        most = kib.map_or(most, |kib| most.max(kib * 1_024));
+        std::thread::sleep(POLL);
+    }
+    most
 }
 
 /// The answer of `k2 query`, as lines of CSV without the header; `None` if it failed.
@@ -104,15 +127,12 @@ pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// User and system time of all children that have been waited for: fields 16 and 17 of the
+/// process's own line, in hundredths of a second.
 fn cpu() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
-    let micros = |time: nix::sys::time::TimeVal| {
-        Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()).unsigned_abs())
-    };
-    micros(usage.user_time()) + micros(usage.system_time())
-}
-
-fn memory() -> u64 {
-    // Linux counts it in KiB.
-    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss().unsigned_abs() * 1_024)
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold spaces; the fields after it start with the third.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }

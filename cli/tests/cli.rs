@@ -1,5 +1,7 @@
 //! The binary from the outside: what a person types, reads and finds on disk.
 
+#![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
+
 #[path = "cli/support.rs"]
 mod support;
 

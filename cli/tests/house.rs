@@ -176,7 +176,7 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         };
         let one_line =
             line.ends_with('}') && line.matches('{').count() == line.matches('}').count();
-        if !one_line && let Some(length) = lines[at + 1..].iter().position(|line| closes(line)) {
+        if !one_line && let Some(length) = lines[at + 1..].iter().position(closes) {
             found.push((at + 1, length + 2));
         }
     }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use k2_model::time::NANOS_PER_SECOND;
-use k2_model::{Depth, InstrumentTable, Quote, Time, Trade};
+use k2_model::{Depth, InstrumentTable, Offsets, Quote, Time, Trade};
 use k2_operators::ingest::{
     Clock, Ended, IngestConfig, IngestStart, Input, Source, SourceEnd, Stop, spawn,
 };
@@ -85,6 +85,7 @@ impl Job {
         let start = IngestStart {
             epoch: lake.next_epoch(),
             offsets: position.offsets.clone(),
+            stored: stored_anywhere(&lake),
             marks: saved.marks.clone(),
         };
         let keys = &options.config;
@@ -155,6 +156,12 @@ impl Job {
         committed?;
         Ok(ended??)
     }
+}
+
+/// How far the table that is furthest ahead has come.
+fn stored_anywhere(lake: &Lake) -> Offsets {
+    let tables = Table::ALL.into_iter().map(|table| lake.table_offsets(table));
+    tables.fold(Offsets::default(), |furthest, offsets| furthest.furthest(&offsets))
 }
 
 fn ingest_config(

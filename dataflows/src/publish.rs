@@ -3,7 +3,8 @@
 //! * **Input**: the changes of each view, the rows of each table, O(e), and what was committed.
 //! * **Output**: none; versions go to [`Live`].
 //! * **Routing**: none: each worker publishes what is on it.
-//! * **Progress**: an epoch is applied once all inputs have passed it, oldest first.
+//! * **Progress**: an epoch is applied once all inputs have passed it, oldest first. Commits are
+//!   no such input: they come late by nature, and readers must not wait for them.
 //! * **State**: the current version, as persistent maps that share what did not change with the
 //!   versions before; the changes of open epochs.
 //! * **Restart**: the views are seeded at epoch 0, which closes before the first record.
@@ -27,6 +28,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use crate::live::{BarKey, Chunk, Live, Rows, Tail, Version, trim};
@@ -58,7 +60,6 @@ struct Changes {
     rejects: Vec<Batch<Reject>>,
     gaps: Vec<Batch<GapChange>>,
     offsets: Offsets,
-    committed: Option<Time>,
 }
 
 type Changed<D> = Vec<(D, isize)>;
@@ -70,24 +71,35 @@ type Open = Rc<RefCell<BTreeMap<Time, Changes>>>;
 pub fn publish(publications: Publications<'_>, live: Arc<Live>, metrics: Arc<Metrics>) {
     let scope = publications.bindings.scope();
     let open = Open::default();
+    let committed = publications.committed.clone();
     let ticks = scope.concatenate(absorb_all(publications, &open));
     let worker = scope.index();
-    ticks.sink(Pipeline, "Publish", {
-        let mut publisher = Publisher { version: Version::default(), tail_bytes: 0, metrics };
-        move |(input, frontier)| {
-            input.for_each(|_time, ticks| ticks.clear());
+    let mut builder = OperatorBuilder::new("Publish".into(), scope);
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let mut committed = builder.new_input(committed, Pipeline);
+    builder.build(move |_capabilities| {
+        let version = Version::default();
+        let mut publisher = Publisher { version, seam: 0, tail_bytes: 0, metrics };
+        // What is closed here as far as readers know.
+        let mut published = 0;
+        move |frontiers| {
+            ticks.for_each(|_time, ticks| ticks.clear());
             // STEP 1. Apply the closed epochs, oldest first; each that changed is a version.
             let mut versions = Vec::new();
-            let closed = frontier.frontier().first().copied();
-            let mut last = None;
+            let closed = frontiers[0].frontier().first().copied();
             while let Some((epoch, changes)) = take_closed(&open, closed) {
                 versions.push(publisher.apply(epoch, changes));
-                last = Some(epoch + 1);
+                published = epoch + 1;
             }
-            // STEP 2. Publish them. At the end of the input the last epoch is the frontier.
-            if let Some(frontier) = closed.or(last) {
-                live.publish(worker, versions, frontier);
-            }
+            // STEP 2. Let go of rows that are in the tables. Nothing waits for a commit here.
+            committed.for_each(|_time, done| {
+                for Committed { frontier } in done.drain(..) {
+                    versions.push(publisher.move_seam(frontier));
+                }
+            });
+            // STEP 3. Publish. After the end of the input all that is committed is closed too.
+            published = published.max(closed.unwrap_or(publisher.seam));
+            live.publish(worker, versions, published);
         }
     });
 }
@@ -128,9 +140,6 @@ fn absorb_all<'scope>(from: Publications<'scope>, open: &Open) -> Vec<StreamVec<
     ticks.push(absorb(from.bindings, open, |changes, binding| {
         changes.offsets.advance_all(&binding.offsets);
     }));
-    ticks.push(absorb(from.committed, open, |changes, committed| {
-        changes.committed = changes.committed.max(Some(committed.frontier));
-    }));
     ticks
 }
 
@@ -155,6 +164,9 @@ fn absorb<'scope, D: Clone + 'static>(
 /// The worker's current version. Pure: knows no frontier.
 struct Publisher {
     version: Version,
+    /// Rows of epochs below it are in a published snapshot.
+    seam: Time,
+    /// This worker's part of the gauge.
     tail_bytes: u64,
     metrics: Arc<Metrics>,
 }
@@ -184,15 +196,23 @@ impl Publisher {
         for (origin, next) in changes.offsets.iter() {
             version.offsets.insert(origin, next);
         }
-        if let Some(frontier) = changes.committed {
-            trim(&mut version.tail.trades, frontier);
-            trim(&mut version.tail.quotes, frontier);
-            trim(&mut version.tail.rejects, frontier);
-            trim(&mut version.tail.gaps, frontier);
-        }
-        self.tail_bytes = tail_bytes(&version.tail);
-        self.metrics.tail_bytes.set(self.tail_bytes);
-        version.clone()
+        self.trim()
+    }
+
+    fn move_seam(&mut self, frontier: Time) -> Version {
+        self.seam = self.seam.max(frontier);
+        self.trim()
+    }
+
+    fn trim(&mut self) -> Version {
+        let tail = &mut self.version.tail;
+        trim(&mut tail.trades, self.seam);
+        trim(&mut tail.quotes, self.seam);
+        trim(&mut tail.rejects, self.seam);
+        trim(&mut tail.gaps, self.seam);
+        let before = std::mem::replace(&mut self.tail_bytes, tail_bytes(tail));
+        self.metrics.tail_bytes.add(self.tail_bytes.wrapping_sub(before));
+        self.version.clone()
     }
 }
 

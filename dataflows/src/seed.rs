@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Int32Type, Int64Type};
-use arrow_array::{DictionaryArray, RecordBatch};
+use arrow_array::types::{Decimal128Type, Int64Type};
 use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Bar, Decimal, Instrument, InstrumentTable, Nanos, Timeframe};
 use k2_sinks::{ColdPin, Lake, Table};
@@ -66,25 +66,22 @@ fn event_times(pin: &ColdPin) -> Option<(Nanos, Nanos)> {
 /// Merges the trades of `batch`. Rows are sorted by symbol and time, so the instrument and the
 /// minute rarely change from one row to the next.
 fn merge(batch: &RecordBatch, instruments: &InstrumentTable, bars: &mut BTreeMap<BarKey, Bar>) {
-    let texts = |at: usize| batch.column(at).as_dictionary::<Int32Type>();
+    let text = |at: usize| batch.column(at).as_string::<i32>();
     let long = |at: usize| batch.column(at).as_primitive::<Int64Type>();
     let decimal = |at: usize| batch.column(at).as_primitive::<Decimal128Type>();
-    let (venues, raw_symbols) = (texts(0), texts(1));
-    let text_of = |texts: &DictionaryArray<Int32Type>, key: i32| {
-        texts.values().as_string::<i32>().value(key as usize).to_owned()
-    };
+    let (venues, raw_symbols) = (text(0), text(1));
     let (events, sequences) = (long(2), long(3));
     let (prices, quantities) = (decimal(4), decimal(5));
-    // The keys of the row before, and what they stand for.
-    let mut known: Option<((i32, i32), Instrument)> = None;
+    // The names of the row before, and what they stand for.
+    let mut known: Option<((&str, &str), Instrument)> = None;
     let mut open: Option<(BarKey, Bar)> = None;
     for row in 0..batch.num_rows() {
-        let keys = (venues.keys().value(row), raw_symbols.keys().value(row));
+        let names = (venues.value(row), raw_symbols.value(row));
         let instrument = match known {
-            Some((before, instrument)) if before == keys => instrument,
-            _ => instruments.resolve(&text_of(venues, keys.0), &text_of(raw_symbols, keys.1)),
+            Some((before, instrument)) if before == names => instrument,
+            _ => instruments.resolve(names.0, names.1),
         };
-        known = Some((keys, instrument));
+        known = Some((names, instrument));
         let ts_event = Nanos(events.value(row));
         let (price, quantity) = (Decimal(prices.value(row)), Decimal(quantities.value(row)));
         let bar = Bar::of_parts(ts_event, sequences.value(row) as u64, price, quantity);

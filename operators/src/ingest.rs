@@ -58,8 +58,9 @@ pub struct Binding {
     pub bytes: u64,
     /// The source's clock when the epoch was closed.
     pub minted: Nanos,
-    /// Nothing comes after this epoch.
-    pub last: bool,
+    /// A batch must end with this epoch: nothing comes after it, or the source waits for room
+    /// that only a commit can make.
+    pub ends_batch: bool,
 }
 
 /// From the reader to a worker.
@@ -94,6 +95,8 @@ pub struct IngestConfig {
 pub struct IngestStart {
     pub epoch: Time,
     pub offsets: Offsets,
+    /// Some table has rows up to here, beyond `offsets`: a run died between two tables.
+    pub stored: Offsets,
     pub marks: BTreeMap<Origin, SourceMark>,
 }
 
@@ -166,6 +169,7 @@ pub fn spawn(
         stop,
         clock,
         epoch: start.epoch,
+        stored: start.stored.clone(),
         next_worker: 0,
         pending: reader::Pending::default(),
         judged: [(0, 0)].into(),
@@ -185,7 +189,7 @@ pub struct Ingested<'scope> {
 
 /// The source operator of this worker. `epoch` is the first one that the reader mints.
 pub fn ingest<'scope>(scope: Scope<'scope, Time>, end: SourceEnd, epoch: Time) -> Ingested<'scope> {
-    let mut builder = OperatorBuilder::new("Ingest".into(), scope.clone());
+    let mut builder = OperatorBuilder::new("Ingest".into(), scope);
     let (blocks_out, blocks) = builder.new_output();
     let (bindings_out, bindings) = builder.new_output();
     let (worker, address) = (scope.index(), builder.operator_info().address);

@@ -5,12 +5,24 @@
 //! * [`Server`] serves the engine, health and metrics over HTTP.
 
 mod answer;
+mod catalog;
 mod config;
+mod constraint;
 mod engine;
 mod error;
 pub mod format;
+mod functions;
+mod gaps;
+mod hint;
 pub mod http;
+mod pinned;
 mod request;
+mod schema;
+mod session;
+mod spelling;
+mod statement;
+mod tables;
+mod views;
 
 pub use answer::{Answer, Meta, OpenGap, OpenGaps, Sources};
 pub use config::{EngineConfig, Limits};

@@ -174,7 +174,7 @@ fn recorded(folder: &std::path::Path, kinds: &[&str]) {
     let origin = Origin::new("spot_btcusdt_20240808.jsonl.gz", 0);
     for (offset, line) in (0..).zip(text.split(|byte| *byte == b'\n')) {
         let is_kind = |kind: &&str| line.windows(kind.len()).any(|part| part == kind.as_bytes());
-        if kinds.iter().any(|kind| is_kind(&kind)) {
+        if kinds.iter().any(is_kind) {
             raw += line.len() + 1;
             decoder.decode(line, Coordinates { origin, offset }, &mut decoded);
         }

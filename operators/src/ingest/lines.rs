@@ -15,6 +15,9 @@ pub const LINE_BYTES_MAX: usize = 16 << 20;
 /// How much of a line that is too long goes to the rejects.
 const LONG_LINE_KEPT: usize = 64 << 10;
 
+/// Whether a line, without its end, is to be handed out now.
+pub type Accept<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+
 /// Reads one input line by line and knows where it is.
 pub struct LineReader {
     name: String,
@@ -119,11 +122,7 @@ impl LineReader {
 
     /// The next whole lines: about `bytes_max` bytes, but at least one line, and of those only
     /// the ones `until` accepts, in order. Empty: the input has ended, or `until` refused.
-    pub fn next(
-        &mut self,
-        bytes_max: usize,
-        until: Option<&mut dyn FnMut(&[u8]) -> bool>,
-    ) -> Result<Lines, Error> {
+    pub fn next(&mut self, bytes_max: usize, until: Option<Accept<'_>>) -> Result<Lines, Error> {
         let Some(mut length) = self.whole_lines(bytes_max)? else {
             return self.take_long_line();
         };

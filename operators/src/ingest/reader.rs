@@ -14,7 +14,7 @@ use k2_model::{Nanos, Offsets, Origin, Time};
 use crate::batch::SourceMark;
 use crate::error::Error;
 use crate::ingest::input::Input;
-use crate::ingest::lines::{End, LineReader, Lines, recorded_time};
+use crate::ingest::lines::{Accept, End, LineReader, Lines, recorded_time};
 use crate::ingest::{Binding, Block, IngestConfig, Message, Wakers};
 
 /// How long the reader sleeps when nothing is due.
@@ -65,6 +65,8 @@ pub(super) struct Reader {
     pub stop: Stop,
     pub clock: Arc<dyn Clock>,
     pub epoch: Time,
+    /// O(e) of the table that is furthest ahead.
+    pub stored: Offsets,
     pub next_worker: usize,
     pub pending: Pending,
     pub pace: Option<Pace>,
@@ -150,16 +152,15 @@ impl Reader {
 
     /// Deals one block of the input whose next line is the oldest.
     fn read_block(&mut self) -> Result<bool, Error> {
-        let open = self.inputs.iter().enumerate().filter_map(|(at, open)| Some((open.next?, at)));
-        let Some((_, at)) = open.min() else { return Ok(false) };
-        let lines = self.inputs[at].lines.next(self.config.block_bytes, None)?;
-        self.inputs[at].note_next()?;
+        let catches_up = self.catches_up();
+        let open = self.inputs.iter().enumerate().filter(|(_, open)| self.is_turn(open));
+        let oldest = open.filter_map(|(at, open)| Some((open.next?, at))).min();
+        let Some((_, at)) = oldest else { return Ok(false) };
+        let lines = self.take_lines(at, None)?;
         if lines.count > 0 && !self.deal(at, lines) {
             return Ok(false);
         }
-        if self.pending.blocks >= self.config.epoch_blocks {
-            self.close_epoch(false);
-        }
+        self.close_full_epoch(catches_up);
         Ok(true)
     }
 
@@ -168,11 +169,11 @@ impl Reader {
         let due = self.due();
         let mut worked = false;
         for at in 0..self.inputs.len() {
-            while self.inputs[at].next.is_some_and(|next| next <= due) {
-                let mut is_due = |line: &[u8]| recorded_time(line).is_none_or(|time| time <= due);
-                let block_bytes = self.config.block_bytes;
-                let lines = self.inputs[at].lines.next(block_bytes, Some(&mut is_due))?;
-                self.inputs[at].note_next()?;
+            while self.inputs[at].next.is_some_and(|next| next <= due)
+                && self.is_turn(&self.inputs[at])
+            {
+                let catches_up = self.catches_up();
+                let lines = self.take_lines(at, Some(due))?;
                 if lines.count == 0 {
                     break;
                 }
@@ -180,9 +181,7 @@ impl Reader {
                 if !self.deal(at, lines) {
                     return Ok(false);
                 }
-                if self.pending.blocks >= self.config.epoch_blocks {
-                    self.close_epoch(false);
-                }
+                self.close_full_epoch(catches_up);
             }
         }
         if worked {
@@ -190,6 +189,51 @@ impl Reader {
             self.clock.sleep(self.config.epoch_time);
         }
         Ok(worked)
+    }
+
+    /// The next lines of an input, up to `due`, and only those stored if it has stored ones left.
+    fn take_lines(&mut self, at: usize, due: Option<Nanos>) -> Result<Lines, Error> {
+        let mut stored = self.stored_lines(&self.inputs[at]);
+        let is_unlimited = stored == 0;
+        let mut is_wanted = |line: &[u8]| {
+            let is_due = due.is_none_or(|due| recorded_time(line).is_none_or(|time| time <= due));
+            let is_wanted = is_due && (is_unlimited || stored > 0);
+            stored = stored.saturating_sub(u64::from(is_wanted));
+            is_wanted
+        };
+        let until: Option<Accept<'_>> =
+            if due.is_none() && is_unlimited { None } else { Some(&mut is_wanted) };
+        let lines = self.inputs[at].lines.next(self.config.block_bytes, until)?;
+        self.inputs[at].note_next()?;
+        Ok(lines)
+    }
+
+    /// Lines of an input that are still to be read and of which some table has the rows already.
+    fn stored_lines(&self, open: &Open) -> u64 {
+        let next = open.lines.next_offset();
+        if open.next.is_some() {
+            self.stored.next(open.input.origin).saturating_sub(next)
+        } else {
+            0
+        }
+    }
+
+    /// Whether what an earlier run stored is still being read. It gets epochs of its own: a gap
+    /// that opens in one row and closes in another is then logged by one run, never by half.
+    fn catches_up(&self) -> bool {
+        self.inputs.iter().any(|open| self.stored_lines(open) > 0)
+    }
+
+    fn is_turn(&self, open: &Open) -> bool {
+        open.next.is_some() && (self.stored_lines(open) > 0 || !self.catches_up())
+    }
+
+    /// Closes the open epoch if it is full, or if the job has caught up with it.
+    fn close_full_epoch(&mut self, was_behind: bool) {
+        let has_caught_up = was_behind && !self.catches_up();
+        if self.pending.blocks >= self.config.epoch_blocks || has_caught_up {
+            self.close_epoch(false);
+        }
     }
 
     /// The recorded time up to which lines are due. The first call starts the pace at the oldest
@@ -207,12 +251,16 @@ impl Reader {
 
     /// Sends a block to the next worker, once the budget allows. `false`: the job is closing.
     fn deal(&mut self, at: usize, lines: Lines) -> bool {
-        let open = &self.inputs[at];
-        let (origin, venue) = (open.input.origin, open.input.venue);
+        let (origin, venue) = (self.inputs[at].input.origin, self.inputs[at].input.venue);
         let bytes = lines.bytes.len() as u64;
+        if !self.config.budget.has_room(bytes) {
+            // What it waits for must be on its way to a commit.
+            self.close_epoch(true);
+        }
         if !self.config.budget.take(self.epoch, bytes) {
             return false;
         }
+        let open = &self.inputs[at];
         self.pending.offsets.advance(origin, open.lines.next_offset());
         self.pending.marks.insert(origin, open.lines.mark().clone());
         self.pending.records += lines.count;
@@ -229,10 +277,10 @@ impl Reader {
         sent.is_ok()
     }
 
-    /// Closes the open epoch, if it holds anything or is the last.
-    fn close_epoch(&mut self, last: bool) {
-        if self.pending.blocks > 0 || last {
-            self.bind(last);
+    /// Closes the open epoch, if it holds anything or a batch must end with it.
+    fn close_epoch(&mut self, ends_batch: bool) {
+        if self.pending.blocks > 0 || ends_batch {
+            self.bind(ends_batch);
         }
     }
 
@@ -243,7 +291,7 @@ impl Reader {
         }
     }
 
-    fn bind(&mut self, last: bool) {
+    fn bind(&mut self, ends_batch: bool) {
         let pending = std::mem::take(&mut self.pending);
         let binding = Binding {
             epoch: self.epoch,
@@ -252,7 +300,7 @@ impl Reader {
             records: pending.records,
             bytes: pending.bytes,
             minted: self.clock.now(),
-            last,
+            ends_batch,
         };
         self.config.metrics.ingest_epoch.set(self.epoch);
         self.send_all(|| Message::Close(binding.clone()));
@@ -320,7 +368,7 @@ impl Open {
         };
         let left_over = self.lines.left_over();
         let at_byte = self.lines.mark().byte;
-        (left_over > 0 || broken.is_some()).then(|| Ended {
+        (left_over > 0 || broken.is_some()).then_some(Ended {
             origin: self.input.origin,
             left_over,
             at_byte,

@@ -20,6 +20,12 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn has_room(&self, bytes: u64, bytes_max: u64) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= bytes_max
+    }
+}
+
 impl Budget {
     pub fn new(bytes_max: u64) -> Self {
         Self { bytes_max, state: Mutex::default(), released: Condvar::new() }
@@ -28,9 +34,7 @@ impl Budget {
     /// Takes `bytes` for `epoch`, and waits while that would pass the limit. A block alone always
     /// passes, however large. `false`: the budget was closed while waiting, and nothing is taken.
     pub fn take(&self, epoch: Time, bytes: u64) -> bool {
-        let over = |state: &mut State| {
-            !state.closed && state.bytes > 0 && state.bytes + bytes > self.bytes_max
-        };
+        let over = |state: &mut State| !state.closed && !state.has_room(bytes, self.bytes_max);
         let waited = self.released.wait_while(self.lock(), over);
         let mut state = waited.unwrap_or_else(|poison| poison.into_inner());
         if state.closed {
@@ -42,6 +46,11 @@ impl Budget {
             _ => state.epochs.push_back((epoch, bytes)),
         }
         true
+    }
+
+    /// Whether [`Budget::take`] would not have to wait.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.lock().has_room(bytes, self.bytes_max)
     }
 
     /// Gives back what the epochs below `frontier` took.

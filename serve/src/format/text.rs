@@ -5,9 +5,9 @@ use std::fmt::Write;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray};
 use arrow_cast::display::{ArrayFormatter, DurationFormat, FormatOptions};
@@ -168,7 +168,6 @@ impl Values for Floats {
 }
 
 fn floats(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
-    debug_assert!(array.as_primitive_opt::<Float16Type>().is_none() || array.len() < usize::MAX);
     if let Some(singles) = array.as_primitive_opt::<Float32Type>() {
         // Through its own text, so that 0.1 does not become 0.10000000149011612.
         let doubles = singles.iter().map(|single| {

@@ -1,30 +1,28 @@
 //! HTTP: the engine, health and metrics on one address.
+//!
+//! The server has a runtime of its own, so that neither a slow client nor a heavy query takes a
+//! thread from the dataflow. A client that goes away takes its query with it.
+
+mod health;
+mod metrics;
+mod reply;
+mod sql;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::routing::{get, post};
 use k2_operators::kit::metrics::Metrics;
+use tokio::sync::oneshot;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-
-/// What the job is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobState {
-    Running,
-    /// It waits for something outside: the disk is full, the catalog is busy.
-    Stalled {
-        reason: String,
-    },
-    /// It has stopped and will not go on by itself.
-    Failed {
-        reason: String,
-    },
-}
-
-/// Asked at each `GET /health`; must not block.
-pub type HealthSource = Arc<dyn Fn() -> JobState + Send + Sync>;
+use crate::error::{Error, ErrorKind, Result};
+pub use health::{HealthSource, JobState};
 
 /// What is served.
 #[derive(Clone)]
@@ -39,6 +37,8 @@ pub struct ServerState {
 pub struct ServerConfig {
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// From the first byte of a request to its answer; above the time limit of a query.
+    pub request_time_max: Duration,
     /// Threads of the server, which queries run on too.
     pub threads: usize,
     /// How long a shutdown waits for requests that are being answered.
@@ -47,32 +47,121 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { body_bytes_max: 1 << 20, threads: 2, drain_max: Duration::from_secs(5) }
+        Self {
+            body_bytes_max: 1 << 20,
+            request_time_max: Duration::from_secs(35),
+            threads: 2,
+            drain_max: Duration::from_secs(5),
+        }
     }
 }
 
 /// A running server. Dropping it stops it.
 pub struct Server {
     address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Serves on threads of its own.
-    pub fn start(
-        listener: TcpListener,
-        _state: ServerState,
-        _config: ServerConfig,
-    ) -> Result<Self> {
-        let address = listener
-            .local_addr()
-            .map_err(|error| Error::internal("start the server").with_source(error))?;
-        Ok(Self { address })
+    pub fn start(listener: TcpListener, state: ServerState, config: ServerConfig) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, "server", format!("start the server: {error}"))
+                .with_source(error)
+        };
+        let address = listener.local_addr().map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("k2-http")
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(failed)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serve = move || {
+            runtime.block_on(serve(listener, router(state, config), stopped, config.drain_max));
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        };
+        let thread = std::thread::Builder::new().name("k2-http-main".to_owned());
+        let thread = thread.spawn(serve).map_err(failed)?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers what has been asked, then stops.
-    pub fn stop(self) {}
+    /// Answers what has been asked, for as long as a shutdown may take, then stops.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        // A server that has stopped by itself hears nothing any more.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the server's thread has panicked");
+        }
+    }
 }
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+async fn serve(
+    listener: tokio::net::TcpListener,
+    router: Router,
+    stopped: oneshot::Receiver<()>,
+    drain_max: Duration,
+) {
+    let (draining, drain) = oneshot::channel();
+    let signal = async move {
+        let _ = stopped.await;
+        let _ = draining.send(());
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(signal);
+    let cut_off = async move {
+        // Without a signal the server goes on for ever.
+        match drain.await {
+            Ok(()) => tokio::time::sleep(drain_max).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = serving.into_future() => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the server has failed");
+            }
+        }
+        () = cut_off => tracing::warn!("requests were cut off by the shutdown"),
+    }
+}
+
+/// All paths, without a socket.
+pub fn router(state: ServerState, config: ServerConfig) -> Router {
+    let limit = config.request_time_max;
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/sql", post(sql::sql))
+        .fallback(reply::unknown_path)
+        .method_not_allowed_fallback(reply::wrong_method)
+        .layer(DefaultBodyLimit::max(config.body_bytes_max))
+        .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
+            reply::with_limits(request, next, limit)
+        }))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

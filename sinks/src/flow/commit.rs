@@ -139,7 +139,7 @@ pub fn commit<'scope>(
     thread: Option<CommitterThread>,
 ) -> StreamVec<'scope, Time, Committed> {
     let scope = boundaries.scope();
-    let mut builder = OperatorBuilder::new("Commit".into(), scope.clone());
+    let mut builder = OperatorBuilder::new("Commit".into(), scope);
     let mut written = builder.new_input(written, Exchange::new(|_: &Written| 0));
     let mut shards = builder.new_input(shards, Exchange::new(|_: &(Time, StateShard)| 0));
     let mut boundaries = builder.new_input(boundaries, Pipeline);

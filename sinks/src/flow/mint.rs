@@ -72,7 +72,7 @@ impl OpenBatch {
         // Without a record since the last batch there is nothing to commit.
         let since = self.since?;
         let is_old = binding.minted.0.saturating_sub(since.0) >= config.age_ns;
-        if self.bytes < config.bytes && !is_old && !binding.last {
+        if self.bytes < config.bytes && !is_old && !binding.ends_batch {
             return None;
         }
         let upper = binding.epoch + 1;
@@ -91,10 +91,10 @@ impl OpenBatch {
 mod tests {
     use super::*;
 
-    fn binding(epoch: Time, records: u64, bytes: u64, minted: i64, last: bool) -> Binding {
+    fn binding(epoch: Time, records: u64, bytes: u64, minted: i64, ends_batch: bool) -> Binding {
         let offsets = [(Origin::new("mint-test", 0), epoch * 10)].into_iter().collect();
         let (marks, minted) = (BTreeMap::new(), Nanos(minted));
-        Binding { epoch, offsets, marks, records, bytes, minted, last }
+        Binding { epoch, offsets, marks, records, bytes, minted, ends_batch }
     }
 
     fn ends(bindings: impl IntoIterator<Item = Binding>) -> Vec<(Time, Time)> {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_when_it_is_large_or_old_or_the_last() {
+    fn a_batch_ends_when_it_is_large_or_old_or_must() {
         let by_size = [binding(5, 1, 60, 0, false), binding(6, 1, 60, 1, false)];
         assert_eq!(ends(by_size), [(5, 7)]);
         let by_age = [binding(5, 1, 1, 0, false), binding(9, 0, 0, 1_000, false)];

@@ -91,7 +91,7 @@ pub fn write<'scope>(
     failure: Arc<Failure>,
 ) -> StreamVec<'scope, Time, Written> {
     let scope = boundaries.scope();
-    let mut builder = OperatorBuilder::new("Write".into(), scope.clone());
+    let mut builder = OperatorBuilder::new("Write".into(), scope);
     let mut trades = builder.new_input(rows.trades, Pipeline);
     let mut quotes = builder.new_input(rows.quotes, Pipeline);
     let mut rejects = builder.new_input(rows.rejects, Pipeline);

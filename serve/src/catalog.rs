@@ -1,0 +1,312 @@
+//! What a query can name. One catalog for each query, over what the query has pinned; a table
+//! costs nothing until it is named.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableType, col};
+use k2_model::{DataType, Timeframe};
+use k2_sinks::{Snapshot, Table};
+
+use crate::config::EngineConfig;
+use crate::error::Error;
+use crate::functions::finality::{Clocks, is_final};
+use crate::pinned::{Pinned, Trace};
+use crate::schema;
+use crate::tables::counted::Side;
+use crate::tables::memory::{MakeRows, MemoryTable};
+use crate::tables::stored::StoredTable;
+use crate::views::{bars, definitions, health, memory};
+
+pub(crate) const CATALOG: &str = "k2";
+pub(crate) const SCHEMA: &str = "market_data";
+/// Views in memory under the names of the views that they are a part of.
+const LIVE: &str = "live";
+
+const NAMES: [&str; 11] = [
+    "trades",
+    "quotes",
+    "rejects",
+    "gap_changes",
+    "gaps",
+    "gaps_open",
+    "latest_trade",
+    "latest_quote",
+    "symbols",
+    "feed_health",
+    "snapshots",
+];
+
+/// The names of all tables and views.
+pub(crate) fn table_names() -> Vec<String> {
+    let bars = Timeframe::ALL.map(|timeframe| format!("ohlcv_{timeframe}"));
+    NAMES.map(str::to_owned).into_iter().chain(bars).collect()
+}
+
+/// Everything that the tables of one query are made of.
+pub(crate) struct Scope {
+    pub(crate) pinned: Arc<Pinned>,
+    pub(crate) trace: Arc<Trace>,
+    pub(crate) clocks: Clocks,
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) snapshots: Arc<dyn Fn() -> Vec<Snapshot> + Send + Sync>,
+    /// Without a catalog; each plan gets the one of this scope.
+    pub(crate) base: Arc<SessionState>,
+}
+
+impl std::fmt::Debug for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+impl Scope {
+    /// A session that names the tables of `self`.
+    pub(crate) fn session(self: &Arc<Self>) -> SessionState {
+        let mut state = SessionState::clone(&self.base);
+        state.register_catalog_list(Arc::new(Catalogs(self.clone())));
+        // What now() is.
+        state.mark_start_execution();
+        state
+    }
+
+    async fn provider(self: &Arc<Self>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let is_live = self.pinned.views().is_some();
+        Ok(Some(match name {
+            "trades" => self.stored(Table::Trades),
+            "quotes" => self.stored(Table::Quotes),
+            "rejects" => self.stored(Table::Rejects),
+            "gap_changes" => self.stored(Table::Gaps),
+            "gaps" => self.view(definitions::gaps(&self.config.severity)).await?,
+            "gaps_open" if is_live => self.gaps_open(),
+            "gaps_open" => self.view(definitions::GAPS_OPEN.to_owned()).await?,
+            "latest_trade" if is_live => self.latest_trade(),
+            "latest_trade" => self.view(definitions::latest("trades")).await?,
+            "latest_quote" if is_live => self.latest_quote(),
+            "latest_quote" => self.view(definitions::latest("quotes")).await?,
+            "symbols" if is_live => self.symbols(),
+            "symbols" => self.view(definitions::symbols()).await?,
+            "feed_health" => self.feed_health(),
+            "snapshots" => self.snapshots(),
+            _ => match timeframe_of(name) {
+                Some(timeframe) => self.bars(timeframe).await?,
+                None => return Ok(None),
+            },
+        }))
+    }
+
+    fn stored(&self, table: Table) -> Arc<dyn TableProvider> {
+        Arc::new(StoredTable::new(table, self.pinned.clone(), self.trace.clone()))
+    }
+
+    async fn plan(self: &Arc<Self>, sql: &str) -> Result<LogicalPlan> {
+        // Views are defined over tables and over each other, which is a cycle of futures.
+        Box::pin(self.session().create_logical_plan(sql)).await
+    }
+
+    async fn view(self: &Arc<Self>, sql: String) -> Result<Arc<dyn TableProvider>> {
+        let plan = self.plan(&sql).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(sql))))
+    }
+
+    async fn bars(self: &Arc<Self>, timeframe: Timeframe) -> Result<Arc<dyn TableProvider>> {
+        let sql = if self.pinned.views().is_some() {
+            definitions::bars_live(timeframe, bars::bars_from(&self.pinned))
+        } else {
+            definitions::bars(timeframe, None)
+        };
+        let plan = self.plan(&sql).await?;
+        let is_final = is_final(self.clocks.clone(), self.config.lateness_ns);
+        let is_final = is_final.call(vec![col("venue"), col("window_end")]).alias("final");
+        let columns = schema::BARS.fields().iter().map(|field| col(field.name()));
+        let columns: Vec<_> = columns.chain([is_final]).collect();
+        let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
+        Ok(Arc::new(ViewTable::new(plan, Some(sql))))
+    }
+
+    fn memory(
+        &self,
+        schema: arrow_schema::SchemaRef,
+        side: Side,
+        touches: Option<Option<DataType>>,
+        rows: MakeRows,
+    ) -> Arc<dyn TableProvider> {
+        Arc::new(MemoryTable::new(schema, side, touches, self.trace.clone(), rows))
+    }
+
+    fn bars_in_memory(&self, timeframe: Timeframe) -> Arc<dyn TableProvider> {
+        let pinned = self.pinned.clone();
+        let rows = move |constraint: &_| bars::rows(&pinned, timeframe, constraint);
+        let touches = Some(Some(DataType::Trades));
+        self.memory(schema::BARS.clone(), Side::Live, touches, Box::new(rows))
+    }
+
+    fn latest_trade(&self) -> Arc<dyn TableProvider> {
+        let (pinned, schema) = (self.pinned.clone(), schema::of_table(Table::Trades));
+        let rows = move |constraint: &_| {
+            memory::latest(&pinned, constraint, DataType::Trades, |views| &views.latest_trade)
+        };
+        self.memory(schema, Side::Live, Some(Some(DataType::Trades)), Box::new(rows))
+    }
+
+    fn latest_quote(&self) -> Arc<dyn TableProvider> {
+        let (pinned, schema) = (self.pinned.clone(), schema::of_table(Table::Quotes));
+        let rows = move |constraint: &_| {
+            memory::latest(&pinned, constraint, DataType::Quotes, |views| &views.latest_quote)
+        };
+        self.memory(schema, Side::Live, Some(Some(DataType::Quotes)), Box::new(rows))
+    }
+
+    fn symbols(&self) -> Arc<dyn TableProvider> {
+        let pinned = self.pinned.clone();
+        let rows = move |constraint: &_| memory::symbols(&pinned, constraint);
+        self.memory(schema::SYMBOLS.clone(), Side::Live, Some(None), Box::new(rows))
+    }
+
+    fn gaps_open(&self) -> Arc<dyn TableProvider> {
+        let (pinned, severity) = (self.pinned.clone(), self.config.severity);
+        let rows = move |constraint: &_| memory::gaps_open(&pinned, &severity, constraint);
+        self.memory(schema::GAPS_OPEN.clone(), Side::Live, Some(None), Box::new(rows))
+    }
+
+    fn feed_health(&self) -> Arc<dyn TableProvider> {
+        let (pinned, config) = (self.pinned.clone(), self.config.clone());
+        let side = if pinned.live.is_some() { Side::Live } else { Side::Iceberg };
+        let rows = move |_: &_| {
+            if pinned.as_of.is_some() {
+                return Err(DataFusionError::External(Box::new(no_history())));
+            }
+            if pinned.live.is_some() {
+                return health::rows(pinned.streams());
+            }
+            let Some(state) = &pinned.cold.position.state else { return Ok(Vec::new()) };
+            let streams = health::saved_streams(state, &config.instruments)
+                .map_err(|error| DataFusionError::External(error.into()))?;
+            health::rows(streams.iter().map(|(stream, counts)| (stream, counts)))
+        };
+        self.memory(schema::FEED_HEALTH.clone(), side, Some(None), Box::new(rows))
+    }
+
+    fn snapshots(&self) -> Arc<dyn TableProvider> {
+        let (pinned, list) = (self.pinned.clone(), self.snapshots.clone());
+        let rows = move |_: &_| {
+            let mut snapshots = list();
+            if let Some(as_of) = &pinned.as_of {
+                keep_until(&mut snapshots, as_of.snapshot_id);
+            }
+            memory::snapshots(&snapshots)
+        };
+        self.memory(schema::SNAPSHOTS.clone(), Side::Iceberg, None, Box::new(rows))
+    }
+}
+
+/// Keeps the snapshots that were there when `anchor` was the anchor's current one.
+fn keep_until(snapshots: &mut Vec<Snapshot>, anchor: Option<i64>) {
+    let of_anchor = |snapshot: &&Snapshot| Some(snapshot.snapshot_id) == anchor;
+    let end = snapshots.iter().find(of_anchor).map_or(i64::MIN, |found| found.timestamp_ms);
+    snapshots.retain(|snapshot| snapshot.timestamp_ms <= end);
+    // Of each table they stand oldest first.
+    for at in 0..snapshots.len() {
+        let next = snapshots.get(at + 1).map(|next| next.table);
+        snapshots[at].is_current = next != Some(snapshots[at].table);
+    }
+}
+
+fn no_history() -> Error {
+    Error::bad_request(
+        "no_history",
+        "answer feed_health as of an earlier moment: it has no history",
+    )
+    .with_hint("ask without as_of, or count over trades, quotes, rejects and gaps")
+}
+
+fn timeframe_of(name: &str) -> Option<Timeframe> {
+    let timeframe = name.strip_prefix("ohlcv_")?;
+    Timeframe::ALL.into_iter().find(|known| known.as_str() == timeframe)
+}
+
+#[derive(Debug)]
+struct Catalogs(Arc<Scope>);
+
+impl CatalogProviderList for Catalogs {
+    fn register_catalog(
+        &self,
+        _name: String,
+        _catalog: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::new(Catalog(self.0.clone())) as _)
+    }
+}
+
+#[derive(Debug)]
+struct Catalog(Arc<Scope>);
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        vec![SCHEMA.to_owned()]
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        match name {
+            SCHEMA => Some(Arc::new(Tables(self.0.clone()))),
+            LIVE => Some(Arc::new(LiveViews(self.0.clone()))),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Tables(Arc<Scope>);
+
+#[async_trait]
+impl SchemaProvider for Tables {
+    fn table_names(&self) -> Vec<String> {
+        table_names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.0.provider(name).await
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.table_exist(name).then(|| {
+            let is_table = NAMES[..4].contains(&name);
+            if is_table { TableType::Base } else { TableType::View }
+        }))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        NAMES.contains(&name) || timeframe_of(name).is_some()
+    }
+}
+
+/// What definitions of views name; not listed anywhere.
+#[derive(Debug)]
+struct LiveViews(Arc<Scope>);
+
+#[async_trait]
+impl SchemaProvider for LiveViews {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(timeframe_of(name).map(|timeframe| self.0.bars_in_memory(timeframe)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        timeframe_of(name).is_some()
+    }
+}

@@ -1,0 +1,93 @@
+//! `k2_final(venue, window_end)`: whether a bar can still change by what comes in time.
+//!
+//! A bar is final once an event at least the allowed lateness after its end has come at its venue.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::BooleanArray;
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampNanosecondType;
+use arrow_schema::DataType;
+use datafusion::common::{Result, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::schema::nanos;
+
+pub(crate) const FINAL: &str = "k2_final";
+
+/// Of each venue the greatest event time over its trades.
+pub(crate) type VenueClocks = BTreeMap<String, i64>;
+
+/// The clocks of one query: known before it runs, but not while it is planned, because only a
+/// query that asks for `final` pays for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clocks(Arc<OnceLock<Arc<VenueClocks>>>);
+
+impl Clocks {
+    /// Sets them, unless they are known.
+    pub(crate) fn set(&self, clocks: Arc<VenueClocks>) {
+        let _ = self.0.set(clocks);
+    }
+}
+
+pub(crate) fn is_final(clocks: Clocks, lateness_ns: i64) -> ScalarUDF {
+    let types = vec![DataType::Utf8, nanos()];
+    // Stable, not immutable: the planner must not evaluate it before the clocks are known.
+    let signature = Signature::exact(types, Volatility::Stable);
+    ScalarUDF::new_from_impl(IsFinal { signature, clocks, lateness_ns })
+}
+
+#[derive(Debug)]
+struct IsFinal {
+    signature: Signature,
+    clocks: Clocks,
+    lateness_ns: i64,
+}
+
+impl PartialEq for IsFinal {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.clocks.0, &other.clocks.0) && self.lateness_ns == other.lateness_ns
+    }
+}
+
+impl Eq for IsFinal {}
+
+impl std::hash::Hash for IsFinal {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.lateness_ns.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for IsFinal {
+    fn name(&self) -> &str {
+        FINAL
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&call.args)?;
+        let [venues, ends] = &arrays[..] else {
+            return exec_err!("{FINAL} takes a venue and the end of a window");
+        };
+        let Some(clocks) = self.clocks.0.get() else {
+            return exec_err!("{FINAL}: the clocks of the venues are not known");
+        };
+        let (venues, ends) =
+            (venues.as_string::<i32>(), ends.as_primitive::<TimestampNanosecondType>());
+        let is_final = (0..ends.len()).map(|row| {
+            let clock = clocks.get(venues.value(row));
+            clock.is_some_and(|clock| ends.value(row).saturating_add(self.lateness_ns) <= *clock)
+        });
+        Ok(ColumnarValue::Array(Arc::new(is_final.map(Some).collect::<BooleanArray>())))
+    }
+}

@@ -1,0 +1,82 @@
+//! The open gaps of what was asked for: a part of every answer's meta data.
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampNanosecondType};
+use k2_model::{DataType, Gap, GapCause, Nanos, Severity, SeverityLevels};
+
+use crate::answer::{OpenGap, OpenGaps};
+use crate::pinned::Touched;
+
+/// All open gaps at one moment.
+pub(crate) type GapList = Vec<(DataType, OpenGap)>;
+
+pub(crate) const OPEN: &str = "
+    SELECT venue, symbol, data_type, first_missing, last_missing, missing, revealed_ts, cause,
+           severity
+    FROM gaps_open";
+
+/// What of `known` was touched, and whether any of it is a halt.
+pub(crate) fn of_touched(known: &GapList, touched: &[Touched]) -> (OpenGaps, bool) {
+    let mut open: Vec<&OpenGap> = Vec::new();
+    for (data_type, gap) in known {
+        if touched.iter().any(|scan| scan.covers(*data_type, &gap.venue, &gap.symbol)) {
+            open.push(gap);
+        }
+    }
+    open.sort_by_key(|gap| std::cmp::Reverse(gap.missing));
+    let has_halt = open.iter().any(|gap| gap.severity == Severity::Halt.as_str());
+    let missing = open.iter().fold(0u64, |sum, gap| sum.saturating_add(gap.missing));
+    let shown = open.iter().take(OpenGaps::SHOWN_MAX).map(|gap| (*gap).clone()).collect();
+    (OpenGaps { open: open.len() as u64, missing, shown }, has_halt)
+}
+
+pub(crate) fn of_gap(gap: &Gap, severity: &SeverityLevels) -> (DataType, OpenGap) {
+    let (data_type, instrument) = (gap.stream.data_type, gap.stream.instrument);
+    let open = OpenGap {
+        venue: instrument.venue.to_string(),
+        symbol: instrument.symbol.to_string(),
+        data_type: data_type.as_str(),
+        first_missing: gap.first_missing,
+        last_missing: gap.last_missing,
+        missing: gap.missing(),
+        revealed_ts: gap.revealed.to_string(),
+        cause: gap.cause.as_str(),
+        severity: severity.of(gap.missing()).as_str(),
+    };
+    (data_type, open)
+}
+
+/// Reads the rows of [`OPEN`].
+pub(crate) fn of_rows(batches: &[RecordBatch]) -> GapList {
+    batches.iter().flat_map(of_batch).collect()
+}
+
+fn of_batch(batch: &RecordBatch) -> GapList {
+    const SEVERITIES: [Severity; 4] =
+        [Severity::Info, Severity::Log, Severity::Alert, Severity::Halt];
+    let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row);
+    // Stored as `long`; the bits are those of the number.
+    let number = |column: usize, row: usize| {
+        batch.column(column).as_primitive::<Int64Type>().value(row) as u64
+    };
+    let revealed = batch.column(6).as_primitive::<TimestampNanosecondType>();
+    let gap = |row: usize| {
+        let data_type = DataType::ALL.into_iter().find(|it| it.as_str() == text(2, row))?;
+        let cause = GapCause::ALL.into_iter().find(|it| it.as_str() == text(7, row))?;
+        let severity = SEVERITIES.into_iter().find(|it| it.as_str() == text(8, row))?;
+        let gap = OpenGap {
+            venue: text(0, row).to_owned(),
+            symbol: text(1, row).to_owned(),
+            data_type: data_type.as_str(),
+            first_missing: number(3, row),
+            last_missing: number(4, row),
+            missing: number(5, row),
+            revealed_ts: Nanos(revealed.value(row)).to_string(),
+            cause: cause.as_str(),
+            severity: severity.as_str(),
+        };
+        Some((data_type, gap))
+    };
+    (0..batch.num_rows()).filter_map(gap).collect()
+}

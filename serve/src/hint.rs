@@ -1,0 +1,185 @@
+//! Failures of the query engine in the words of this crate: what was wrong, and what was meant.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+use crate::error::{Error, ErrorKind};
+
+/// What `error` is to the one who asked. `tables` are those that there are.
+pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            of_datafusion(*inner, tables)
+        }
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => {
+            of_datafusion(errors.swap_remove(0), tables)
+        }
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(other) => Error::internal(format!("answer a query: {other}")).with_source(other),
+        },
+        DataFusionError::Shared(shared) => of_shared(&shared, tables),
+        DataFusionError::SQL(cause, _) => {
+            Error::bad_request("sql_syntax", format!("parse the query: {}", lowered(&cause)))
+                .with_hint("the syntax is that of PostgreSQL, as far as DataFusion knows it")
+        }
+        DataFusionError::SchemaError(cause, _) => of_schema(&cause),
+        DataFusionError::Plan(message) => of_plan(&message, tables),
+        DataFusionError::NotImplemented(message) => {
+            Error::bad_request("not_supported", format!("answer a query: {}", lowered(&message)))
+        }
+        DataFusionError::ResourcesExhausted(message) => out_of_memory().with_source(message),
+        DataFusionError::Execution(message) => cannot_compute(&message),
+        DataFusionError::ArrowError(cause, _) => of_arrow(*cause),
+        DataFusionError::ObjectStore(cause) => unreadable(*cause),
+        DataFusionError::IoError(cause) => unreadable(cause),
+        DataFusionError::ParquetError(cause) => unreadable(*cause),
+        other => Error::internal(format!("answer a query: {other}")).with_source(other),
+    }
+}
+
+/// What several tasks share cannot be taken apart; its text still tells the most common kinds.
+fn of_shared(shared: &DataFusionError, tables: &[String]) -> Error {
+    match shared.find_root() {
+        DataFusionError::ResourcesExhausted(message) => out_of_memory().with_source(&**message),
+        DataFusionError::Plan(message) => of_plan(message, tables),
+        DataFusionError::Execution(message) => cannot_compute(message),
+        other => Error::internal(format!("answer a query: {other}")),
+    }
+}
+
+fn out_of_memory() -> Error {
+    Error::new(
+        ErrorKind::LimitReached,
+        "limit_memory",
+        "answer a query: it needs more memory than a query may use",
+    )
+    .with_hint("name symbols and a time range in WHERE, or aggregate before sorting and joining")
+}
+
+fn unreadable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "storage",
+        format!("read the tables' files: {cause}; see whether the data directory is complete"),
+    )
+    .with_source(cause)
+}
+
+fn cannot_compute(message: &str) -> Error {
+    Error::bad_request("cannot_compute", format!("answer a query: {}", lowered(&message)))
+}
+
+fn of_arrow(cause: arrow_schema::ArrowError) -> Error {
+    use arrow_schema::ArrowError as A;
+    match cause {
+        A::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(error) => of_datafusion(*error, &[]),
+            Err(other) => Error::internal(format!("answer a query: {other}")).with_source(other),
+        },
+        A::IoError(_, _) | A::ParquetError(_) => unreadable(cause),
+        A::MemoryError(_) => out_of_memory(),
+        A::CastError(_)
+        | A::ParseError(_)
+        | A::ComputeError(_)
+        | A::DivideByZero
+        | A::ArithmeticOverflow(_)
+        | A::InvalidArgumentError(_) => cannot_compute(&cause.to_string()),
+        _ => Error::internal(format!("answer a query: {cause}")).with_source(cause),
+    }
+}
+
+fn of_schema(cause: &SchemaError) -> Error {
+    match cause {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names: Vec<String> = valid_fields.iter().map(|it| it.name.clone()).collect();
+            let message = format!("answer a query: there is no column {}", field.flat_name());
+            let error = Error::bad_request("unknown_column", message);
+            error.with_hint(did_you_mean(&field.name, &names, "columns"))
+        }
+        SchemaError::AmbiguousReference { field } => Error::bad_request(
+            "ambiguous_column",
+            format!("answer a query: {} is a column of several tables", field.flat_name()),
+        )
+        .with_hint(format!("write table.{}", field.name)),
+        other => {
+            Error::bad_request("invalid_query", format!("answer a query: {}", lowered(&other)))
+                .with_hint("give each of them a name of its own with AS")
+        }
+    }
+}
+
+fn of_plan(message: &str, tables: &[String]) -> Error {
+    let quoted = message.split('\'').nth(1).unwrap_or_default();
+    if message.starts_with("table '") && message.contains("not found") {
+        let name = quoted.rsplit('.').next().unwrap_or(quoted);
+        let error = format!("answer a query: there is no table {name}");
+        return Error::bad_request("unknown_table", error)
+            .with_hint(did_you_mean(name, tables, "tables"));
+    }
+    if message.starts_with("Invalid function '") || message.starts_with("table function '") {
+        let error = format!("answer a query: there is no function {quoted}");
+        let suggested = message.split('\'').nth(3);
+        return Error::bad_request("unknown_function", error).with_hint(match suggested {
+            Some(name) => format!("did you mean {name}?"),
+            None => "no function reads files or other places".to_owned(),
+        });
+    }
+    let message = message.lines().next().unwrap_or(message);
+    Error::bad_request("invalid_query", format!("answer a query: {}", lowered(&message)))
+}
+
+/// Names at most this many edits away are taken for what was meant.
+const EDITS_MAX: usize = 3;
+/// Names listed where none is near.
+const NAMES_MAX: usize = 30;
+
+fn did_you_mean(wrong: &str, names: &[String], what: &str) -> String {
+    let wrong = wrong.to_lowercase();
+    let distance = |name: &String| strsim::damerau_levenshtein(&wrong, &name.to_lowercase());
+    let nearest = names.iter().min_by_key(|name| distance(name));
+    match nearest {
+        Some(name) if distance(name) <= EDITS_MAX.min(wrong.len() / 2 + 1) => {
+            format!("did you mean {name}?")
+        }
+        _ => {
+            let mut listed: Vec<&str> = names.iter().map(String::as_str).collect();
+            listed.dedup();
+            listed.truncate(NAMES_MAX);
+            format!("{what} are {}", listed.join(", "))
+        }
+    }
+}
+
+/// The message with a lower-case beginning and without a full stop, as ours are.
+fn lowered(message: &impl ToString) -> String {
+    let message = message.to_string();
+    let message = message.trim_end_matches('.');
+    let mut letters = message.chars();
+    match (letters.next(), letters.clone().next()) {
+        // An acronym or a constant stays as it is.
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_told_and_otherwise_all() {
+        let names = ["trades", "quotes"].map(str::to_owned);
+        assert_eq!(did_you_mean("trade", &names, "tables"), "did you mean trades?");
+        assert_eq!(did_you_mean("Quotse", &names, "tables"), "did you mean quotes?");
+        assert_eq!(did_you_mean("x", &names, "tables"), "tables are trades, quotes");
+    }
+
+    #[test]
+    fn messages_begin_in_lower_case_but_keep_acronyms() {
+        assert_eq!(lowered(&"Cannot do it."), "cannot do it");
+        assert_eq!(lowered(&"SQL it is"), "SQL it is");
+    }
+}

@@ -1,0 +1,56 @@
+//! `GET /health`: whether the job and what it depends on are well.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::ServerState;
+use super::reply::{JSON, body_of};
+
+/// What the job is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    Running,
+    /// It waits for something outside: the disk is full, the catalog is busy.
+    Stalled {
+        reason: String,
+    },
+    /// It has stopped and will not go on by itself.
+    Failed {
+        reason: String,
+    },
+}
+
+/// Asked at each `GET /health`; must not block.
+pub type HealthSource = Arc<dyn Fn() -> JobState + Send + Sync>;
+
+/// The server answers, so it lives. The tables are reached by the job alone: a job that stalls
+/// on them says so. 503 unless everything is well.
+pub(super) async fn health(State(state): State<ServerState>) -> Response {
+    let job = (state.health)();
+    let (frontier, snapshot_id) = state.engine.stands_at();
+    let (job, tables) = match &job {
+        JobState::Running => (json!({"status": "running"}), "ok"),
+        JobState::Stalled { reason } => {
+            (json!({"status": "stalled", "reason": reason}), "unreachable")
+        }
+        JobState::Failed { reason } => (json!({"status": "failed", "reason": reason}), "ok"),
+    };
+    let is_well = job["status"] == "running";
+    let health = json!({
+        "status": if is_well { "healthy" } else { "unhealthy" },
+        "dependencies": {
+            "job": job,
+            "tables": {"status": tables, "snapshot_id": snapshot_id},
+            "queries": {"status": "ok", "frontier": frontier},
+        },
+    });
+    let mut response = body_of(JSON, health.to_string().into_bytes());
+    if !is_well {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}

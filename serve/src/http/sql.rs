@@ -1,0 +1,97 @@
+//! `POST /v1/sql`: one question, answered as JSON, NDJSON or CSV.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::ServerState;
+use super::reply::{CorrelationId, JSON, body_of};
+use crate::answer::Answer;
+use crate::error::{Error, Result};
+use crate::format::{Format, write_envelope, write_rows};
+use crate::request::{AsOf, Request};
+
+/// An answer of more rows is written on a thread that may take its time.
+const ROWS_INLINE_MAX: usize = 2_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    sql: String,
+    #[serde(default)]
+    format: Option<String>,
+    #[serde(default)]
+    as_of: Option<AsOf>,
+}
+
+pub(super) async fn sql(
+    State(state): State<ServerState>,
+    Extension(CorrelationId(correlation_id)): Extension<CorrelationId>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response> {
+    let question = read(&body.map_err(unreadable)?)?;
+    let format = match question.format.as_deref() {
+        None => Format::Json,
+        Some(name) => name.parse()?,
+    };
+    let Question { sql, as_of, .. } = question;
+    let request = Request { sql, as_of, limits: None, correlation_id };
+    let answer = state.engine.query(request).await?;
+    if answer.rows() <= ROWS_INLINE_MAX {
+        return reply(&answer, format);
+    }
+    let written = tokio::task::spawn_blocking(move || reply(&answer, format)).await;
+    written.map_err(|error| Error::internal("write an answer").with_source(error))?
+}
+
+fn read(body: &[u8]) -> Result<Question> {
+    serde_json::from_slice(body).map_err(|error| {
+        Error::bad_request("invalid_body", format!("read the body of a request: {error}"))
+            .with_hint(
+                r#"send {"sql": "SELECT …", "format": "json", "as_of": {…}}; only sql is needed"#,
+            )
+    })
+}
+
+fn unreadable(rejection: BytesRejection) -> Error {
+    let status = rejection.status();
+    if status == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+        return Error::bad_request("body_too_large", "read the body of a request: it is too large")
+            .with_hint("a question is at most one MiB");
+    }
+    Error::bad_request("invalid_body", format!("read the body of a request: {rejection}"))
+}
+
+fn reply(answer: &Answer, format: Format) -> Result<Response> {
+    let mut out = Vec::new();
+    let (written, content_type) = match format {
+        Format::Json => (write_envelope(answer, &mut out), JSON),
+        Format::Ndjson => (write_rows(answer, format, &mut out), "application/x-ndjson"),
+        Format::Csv => (write_rows(answer, format, &mut out), "text/csv; charset=utf-8"),
+        Format::Table => (write_rows(answer, format, &mut out), "text/plain; charset=utf-8"),
+    };
+    written.map_err(|error| Error::internal("write an answer").with_source(error))?;
+    let mut response = body_of(content_type, out);
+    tell_meta(answer, response.headers_mut());
+    Ok(response)
+}
+
+/// A header longer than this is left out: clients and proxies refuse it.
+const HEADER_BYTES_MAX: usize = 4_096;
+
+/// What rows alone do not say; in JSON it is in the body too.
+fn tell_meta(answer: &Answer, headers: &mut HeaderMap) {
+    let meta = &answer.meta;
+    let as_of = serde_json::to_string(&meta.as_of).unwrap_or_default();
+    let pairs = [("x-k2-complete", meta.complete.to_string()), ("x-k2-as-of", as_of)];
+    for (name, value) in pairs {
+        if value.len() <= HEADER_BYTES_MAX
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What one query sees, and what it has touched of it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k2_dataflows::live::{LivePin, Views};
+use k2_model::{DataType, Instrument, Offsets, Stream, Time};
+use k2_operators::sequence::StreamCounts;
+use k2_sinks::{ColdPin, PlannedFile, Table};
+
+use crate::answer::Sources;
+use crate::constraint::{Constraint, Key};
+use crate::request::AsOf;
+use crate::tables::counted::Side;
+
+/// The tables at one snapshot, and the live rows that join them without a seam.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    /// `None`: the tables are all there is.
+    pub(crate) live: Option<LivePin>,
+    pub(crate) cold: Arc<ColdPin>,
+    /// Only records below these offsets are seen.
+    pub(crate) as_of: Option<AsOf>,
+}
+
+impl Pinned {
+    /// The views in memory, if they are of the moment that is asked for.
+    pub(crate) fn views(&self) -> Option<impl Iterator<Item = &Views> + Clone> {
+        let live = self.live.as_ref().filter(|_| self.as_of.is_none())?;
+        Some(live.versions.iter().map(|version| &version.views))
+    }
+
+    pub(crate) fn frontier(&self) -> Time {
+        self.live.as_ref().map_or(self.cold.frontier, |live| live.frontier)
+    }
+
+    pub(crate) fn offsets(&self) -> &Offsets {
+        self.live.as_ref().map_or(&self.cold.position.offsets, |live| &live.offsets)
+    }
+
+    pub(crate) fn snapshot_id(&self, table: Table) -> Option<i64> {
+        self.cold.tables.get(&table)?.snapshot_id
+    }
+
+    pub(crate) fn files(&self, table: Table) -> &[Arc<PlannedFile>] {
+        self.cold.tables.get(&table).map_or(&[], |pin| &pin.files)
+    }
+
+    /// The token of this moment, or the one that was asked with.
+    pub(crate) fn token(&self) -> AsOf {
+        self.as_of.clone().unwrap_or_else(|| AsOf {
+            snapshot_id: self.snapshot_id(Table::ANCHOR),
+            frontier: self.frontier(),
+            offsets: self.offsets().clone(),
+        })
+    }
+
+    /// The offsets that filter rows, where something is to be filtered.
+    pub(crate) fn as_of_offsets(&self) -> Option<Arc<Offsets>> {
+        self.as_of.as_ref().map(|as_of| Arc::new(as_of.offsets.clone()))
+    }
+
+    /// The counts of all streams that are live. Each stream has one worker.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (&Stream, &StreamCounts)> {
+        let versions = self.live.iter().flat_map(|live| &live.versions);
+        versions.flat_map(|version| version.views.streams.iter())
+    }
+
+    /// The instruments that `constraint` names, of those that are live; `None`: it names none.
+    pub(crate) fn instruments(
+        &self,
+        constraint: &Constraint,
+        data_type: DataType,
+    ) -> Option<Vec<Instrument>> {
+        let symbols = constraint.texts(Key::Symbol)?;
+        let streams = self.streams().map(|(stream, _)| stream);
+        let named = streams.filter(|stream| {
+            let instrument = stream.instrument;
+            stream.data_type == data_type
+                && symbols.contains(&*instrument.symbol)
+                && constraint.admits_text(Key::Venue, &instrument.venue)
+        });
+        let mut named: Vec<Instrument> = named.map(|stream| stream.instrument).collect();
+        named.sort_unstable();
+        named.dedup();
+        Some(named)
+    }
+}
+
+/// What a query has scanned: for the meta data of its answer.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    iceberg: Arc<AtomicU64>,
+    live: Arc<AtomicU64>,
+    touched: Mutex<Vec<Touched>>,
+}
+
+/// One scan: of which records it was.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    /// `None`: of every kind.
+    data_type: Option<DataType>,
+    /// `None`: of all.
+    venues: Option<BTreeSet<String>>,
+    symbols: Option<BTreeSet<String>>,
+}
+
+impl Touched {
+    pub(crate) fn covers(&self, data_type: DataType, venue: &str, symbol: &str) -> bool {
+        let has = |texts: &Option<BTreeSet<String>>, text| {
+            texts.as_ref().is_none_or(|texts| texts.contains(text))
+        };
+        self.data_type.is_none_or(|touched| touched == data_type)
+            && has(&self.venues, venue)
+            && has(&self.symbols, symbol)
+    }
+}
+
+impl Trace {
+    pub(crate) fn rows(&self, side: Side) -> Arc<AtomicU64> {
+        match side {
+            Side::Iceberg => self.iceberg.clone(),
+            Side::Live => self.live.clone(),
+        }
+    }
+
+    pub(crate) fn sources(&self) -> Sources {
+        let read = |rows: &AtomicU64| rows.load(Ordering::Relaxed);
+        Sources { iceberg: read(&self.iceberg), live: read(&self.live) }
+    }
+
+    pub(crate) fn touch(&self, data_type: Option<DataType>, constraint: &Constraint) {
+        let texts = |key| constraint.texts(key).cloned();
+        let (venues, symbols) = (texts(Key::Venue), texts(Key::Symbol));
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.push(Touched { data_type, venues, symbols });
+    }
+
+    pub(crate) fn touched(&self) -> Vec<Touched> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

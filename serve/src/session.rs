@@ -1,0 +1,80 @@
+//! The session that all queries of an engine share, but for their catalogs and their memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::prelude::SessionConfig;
+
+use crate::catalog::{CATALOG, SCHEMA};
+use crate::config::EngineConfig;
+use crate::functions::{bar, window};
+use crate::spelling::Spellings;
+
+/// Functions and rules of the planner, and the caches that outlive a query.
+pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_metadata_cache_limit(config.metadata_cache_bytes)
+        .with_disk_manager_builder(
+            DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+        )
+        .build_arc()?;
+    let mut state = SessionStateBuilder::new()
+        .with_config(session_config(config))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
+        .build();
+    // Files are read through tables alone.
+    state.table_factories_mut().clear();
+    let mut scalar = state.scalar_functions().values().cloned().collect::<Vec<_>>();
+    scalar.extend([Arc::new(window::window()), Arc::new(window::window_end())]);
+    let mut aggregate = state.aggregate_functions().values().cloned().collect::<Vec<_>>();
+    aggregate.push(Arc::new(bar::bar()));
+    Ok(SessionStateBuilder::new_from_existing(state)
+        .with_scalar_functions(scalar)
+        .with_aggregate_functions(aggregate)
+        .build())
+}
+
+fn session_config(config: &EngineConfig) -> SessionConfig {
+    let mut session = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(config.parallelism.max(1));
+    let options = session.options_mut();
+    // Texts are plain in the tables, so that plain literals compare without a cast.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.collect_statistics = false;
+    // Prices are exact, so the literals that they are compared with are too.
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.time_zone = Some("UTC".to_owned());
+    session
+}
+
+/// Where one query runs: the caches of all, and memory of its own.
+pub(crate) fn task(state: &SessionState, memory_bytes_max: usize) -> Arc<TaskContext> {
+    let runtime = RuntimeEnv {
+        memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
+        ..RuntimeEnv::clone(state.runtime_env())
+    };
+    // Functions are looked up by name only where plans travel between processes.
+    Arc::new(TaskContext::new(
+        None,
+        state.session_id().to_owned(),
+        state.config().clone(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        Arc::new(runtime),
+    ))
+}

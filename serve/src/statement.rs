@@ -1,0 +1,76 @@
+//! Which statements are answered: one query, or a question about the tables. Nothing that writes,
+//! sets, or reads a file.
+
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SQLOptions;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+
+use crate::error::{Error, Result};
+use crate::hint;
+
+/// Parentheses and operators may be nested this deep.
+const DEPTH_MAX: usize = 64;
+
+/// Bytes of a query. Long chains of operators are deep trees, and those need stack.
+const BYTES_MAX: usize = 64 << 10;
+
+/// The one statement that `sql` is.
+pub(crate) fn parse(sql: &str) -> Result<Statement> {
+    if sql.len() > BYTES_MAX {
+        let message = format!("answer a query: it is longer than {} KiB", BYTES_MAX >> 10);
+        return Err(Error::bad_request("query_too_long", message)
+            .with_hint("ask for fewer things at a time, or use ranges instead of lists"));
+    }
+    let syntax = |error: DataFusionError| hint::of_datafusion(error, &[]);
+    let mut statements = DFParserBuilder::new(sql)
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(DEPTH_MAX)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(syntax)?;
+    match (statements.pop_front(), statements.len()) {
+        (None, _) => Err(Error::bad_request("empty_query", "answer a query: it is empty")
+            .with_hint("try SELECT * FROM latest_trade")),
+        (Some(statement), 0) if is_question(&statement) => Ok(statement),
+        (Some(_), 0) => Err(not_a_query()),
+        (Some(_), more) => Err(Error::bad_request(
+            "several_statements",
+            format!("answer a query: there are {} statements", more + 1),
+        )
+        .with_hint("send one statement at a time")),
+    }
+}
+
+fn is_question(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => is_question_ast(statement),
+        Statement::Explain(explain) => is_question(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => false,
+    }
+}
+
+fn is_question_ast(statement: &Ast) -> bool {
+    match statement {
+        Ast::Query(_)
+        | Ast::ShowTables { .. }
+        | Ast::ShowColumns { .. }
+        | Ast::ExplainTable { .. } => true,
+        Ast::Explain { statement, .. } => is_question_ast(statement),
+        _ => false,
+    }
+}
+
+/// A query can still hide something that writes: `SELECT … INTO`.
+pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
+    let options =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(plan).map_err(|_| not_a_query())
+}
+
+fn not_a_query() -> Error {
+    Error::bad_request("not_a_query", "answer a query: this statement is not one")
+        .with_hint("only SELECT, EXPLAIN, DESCRIBE, SHOW TABLES and SHOW COLUMNS are answered")
+}

@@ -1,0 +1,166 @@
+//! A table at the seam: the pinned files, and the live rows of epochs in `[F_c, F_q)`.
+//!
+//! No row is on both sides and none on neither (SEAM-1), so nothing is deduplicated here.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, col, lit};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use k2_dataflows::live::Chunk;
+use k2_model::{DataType, GapChange, Quote, Reject, Trade};
+use k2_sinks::Table;
+
+use crate::constraint::{Constraint, Key};
+use crate::functions::covered::covered;
+use crate::pinned::{Pinned, Trace};
+use crate::schema;
+use crate::tables::counted::Side;
+use crate::tables::files;
+use crate::tables::rows::Row;
+use crate::tables::scan::{Wanted, pushdown};
+use crate::tables::tail::{Selection, TailExec};
+
+/// One of the four tables.
+#[derive(Debug)]
+pub(crate) struct StoredTable {
+    table: Table,
+    schema: SchemaRef,
+    pinned: Arc<Pinned>,
+    trace: Arc<Trace>,
+}
+
+impl StoredTable {
+    pub(crate) fn new(table: Table, pinned: Arc<Pinned>, trace: Arc<Trace>) -> Self {
+        Self { table, schema: schema::of_table(table), pinned, trace }
+    }
+
+    /// Whether rows of both sides are few enough for one thread.
+    pub(crate) fn rows(&self) -> usize {
+        let cold = self.pinned.files(self.table).iter().map(|file| file.record_count).sum::<u64>();
+        let cold = usize::try_from(cold).unwrap_or(usize::MAX);
+        let live = match self.table {
+            Table::Trades => self.live_rows::<Trade>(),
+            Table::Quotes => self.live_rows::<Quote>(),
+            Table::Rejects => self.live_rows::<Reject>(),
+            Table::Gaps => self.live_rows::<GapChange>(),
+        };
+        cold.saturating_add(live)
+    }
+
+    fn live_rows<R: Row>(&self) -> usize {
+        self.chunks::<R>().map(|chunk| chunk.len()).sum()
+    }
+
+    fn chunks<R: Row>(&self) -> impl Iterator<Item = &Arc<Chunk<R>>> {
+        self.pinned.live.iter().flat_map(|live| live.rows(R::of_tail))
+    }
+
+    fn cold(&self, wanted: &Wanted<'_>, constraint: &Constraint) -> Result<Parts> {
+        let mut filters = wanted.filters.clone();
+        filters.extend(time_filter(&self.schema, constraint));
+        filters.extend(self.pinned.as_of_offsets().map(covered));
+        let wanted = Wanted { filters, projection: wanted.projection.clone(), ..*wanted };
+        let files = files::prune(self.pinned.files(self.table), constraint);
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = files::scan(wanted.state, &self.schema, &files, wanted.columns()?)?;
+        Ok(vec![wanted.finish(read, Side::Iceberg, &self.trace)?])
+    }
+
+    fn live<R: Row>(&self, wanted: &Wanted<'_>, constraint: &Constraint) -> Result<Parts> {
+        let chunks: Vec<Arc<Chunk<R>>> = self.chunks::<R>().cloned().collect();
+        if chunks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let data_type = match self.table {
+            Table::Trades => Some(DataType::Trades),
+            Table::Quotes => Some(DataType::Quotes),
+            Table::Rejects | Table::Gaps => None,
+        };
+        let instruments =
+            data_type.and_then(|data_type| self.pinned.instruments(constraint, data_type));
+        if instruments.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let constraint = constraint.clone();
+        let as_of = self.pinned.as_of_offsets();
+        let selection = Selection { constraint, instruments, as_of };
+        let schema = Arc::new(self.schema.project(&wanted.columns()?)?);
+        let parallelism = wanted.state.config().target_partitions();
+        let read = TailExec::new(chunks, selection, schema, parallelism);
+        Ok(vec![wanted.finish(Arc::new(read), Side::Live, &self.trace)?])
+    }
+
+    fn touched(&self) -> Option<DataType> {
+        match self.table {
+            Table::Trades => Some(DataType::Trades),
+            Table::Quotes => Some(DataType::Quotes),
+            Table::Rejects | Table::Gaps => None,
+        }
+    }
+}
+
+/// At most one scan.
+type Parts = Vec<Arc<dyn ExecutionPlan>>;
+
+/// What a filter on windows says of the times themselves, in words that the reader can prune by.
+fn time_filter(schema: &SchemaRef, constraint: &Constraint) -> Option<Expr> {
+    if !constraint.is_constrained(Key::TsEvent) || schema.index_of("ts_event").is_err() {
+        return None;
+    }
+    let range = constraint.range(Key::TsEvent);
+    let lower = col("ts_event").gt_eq(lit(range.lower));
+    Some(lower.and(col("ts_event").lt_eq(lit(range.upper))))
+}
+
+#[async_trait]
+impl TableProvider for StoredTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        pushdown(filters)
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wanted = Wanted::new(state, &self.schema, projection, filters);
+        let constraint = Constraint::of(filters);
+        self.trace.touch(self.touched(), &constraint);
+        let mut parts = Vec::new();
+        if !constraint.is_never() {
+            parts.extend(self.cold(&wanted, &constraint)?);
+            parts.extend(match self.table {
+                Table::Trades => self.live::<Trade>(&wanted, &constraint)?,
+                Table::Quotes => self.live::<Quote>(&wanted, &constraint)?,
+                Table::Rejects => self.live::<Reject>(&wanted, &constraint)?,
+                Table::Gaps => self.live::<GapChange>(&wanted, &constraint)?,
+            });
+        }
+        match parts.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted.projection)?)))),
+            1 => Ok(parts.swap_remove(0)),
+            _ => UnionExec::try_new(parts),
+        }
+    }
+}

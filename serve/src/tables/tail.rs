@@ -1,0 +1,180 @@
+//! The live rows of a pin as a scan: records become columns only when they are read, and only
+//! those columns that are asked for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Statistics, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+    SendableRecordBatchStream,
+};
+use k2_dataflows::live::Chunk;
+use k2_model::{Instrument, Offsets};
+
+use crate::constraint::{Constraint, Key};
+use crate::tables::rows::{Row, batch_of};
+
+/// Rows of a batch, about: a batch ends with the chunk that fills it.
+const BATCH_ROWS: usize = 8_192;
+/// Fewer rows than this are not worth a second thread.
+const PARTITION_ROWS_MIN: usize = 65_536;
+
+/// Which live rows are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) constraint: Constraint,
+    /// `None`: of all instruments.
+    pub(crate) instruments: Option<Vec<Instrument>>,
+    /// Only records below them.
+    pub(crate) as_of: Option<Arc<Offsets>>,
+}
+
+impl Selection {
+    fn admits<R: Row>(&self, row: &R) -> bool {
+        self.constraint.admits_text(Key::Venue, row.venue())
+            && row.symbol().is_none_or(|symbol| self.constraint.admits_text(Key::Symbol, symbol))
+            && self.constraint.admits_numbers(|key| row.number(key))
+            && self.as_of.as_ref().is_none_or(|offsets| offsets.covers(row.at()))
+    }
+
+    fn rows<'a, R: Row>(&self, chunk: &'a Chunk<R>) -> Vec<&'a R> {
+        let mut rows = R::select(chunk, self.instruments.as_deref());
+        rows.retain(|row| self.admits(*row));
+        rows
+    }
+}
+
+/// Scans chunks of live rows.
+#[derive(Debug)]
+pub(crate) struct TailExec<R> {
+    /// Of each partition its chunks.
+    partitions: Vec<Arc<[Arc<Chunk<R>>]>>,
+    selection: Arc<Selection>,
+    schema: SchemaRef,
+    rows: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl<R: Row> TailExec<R> {
+    /// `schema` names the columns that are read.
+    pub(crate) fn new(
+        chunks: Vec<Arc<Chunk<R>>>,
+        selection: Selection,
+        schema: SchemaRef,
+        parallelism: usize,
+    ) -> Self {
+        let rows = chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        let wanted = (rows / PARTITION_ROWS_MIN).clamp(1, parallelism.max(1));
+        let partitions = split(chunks, rows, wanted);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(partitions.len()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::NonCooperative);
+        let (selection, properties) = (Arc::new(selection), Arc::new(properties));
+        Self { partitions, selection, schema, rows, properties }
+    }
+}
+
+/// Cuts `chunks` into `wanted` parts of about equally many rows, in order.
+fn split<R>(chunks: Vec<Arc<Chunk<R>>>, rows: usize, wanted: usize) -> Vec<Arc<[Arc<Chunk<R>>]>> {
+    let mut parts: Vec<Vec<Arc<Chunk<R>>>> = vec![Vec::new()];
+    let mut seen = 0;
+    for chunk in chunks {
+        if seen * wanted >= rows.max(1) * parts.len() {
+            parts.push(Vec::new());
+        }
+        seen += chunk.len();
+        parts.last_mut().expect("there is a first part").push(chunk);
+    }
+    parts.into_iter().map(Arc::from).collect()
+}
+
+impl<R: Row> DisplayAs for TailExec<R> {
+    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chunks: usize = self.partitions.iter().map(|chunks| chunks.len()).sum();
+        write!(f, "TailExec: table={}, chunks={chunks}, rows={}", R::TABLE.as_str(), self.rows)
+    }
+}
+
+impl<R: Row> ExecutionPlan for TailExec<R> {
+    fn name(&self) -> &str {
+        "TailExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let Some(chunks) = self.partitions.get(partition) else {
+            return internal_err!("the live rows have no partition {partition}");
+        };
+        let batches = Batches {
+            chunks: chunks.clone(),
+            next: 0,
+            selection: self.selection.clone(),
+            schema: self.schema.clone(),
+        };
+        let batches = futures::stream::iter(batches);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        let rows = match partition {
+            Some(at) => self.partitions[at].iter().map(|chunk| chunk.len()).sum(),
+            None => self.rows,
+        };
+        let unknown = Statistics::new_unknown(&self.schema);
+        Ok(Arc::new(unknown.with_num_rows(Precision::Inexact(rows))))
+    }
+}
+
+/// The batches of one partition.
+struct Batches<R> {
+    chunks: Arc<[Arc<Chunk<R>>]>,
+    next: usize,
+    selection: Arc<Selection>,
+    schema: SchemaRef,
+}
+
+impl<R: Row> Iterator for Batches<R> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut rows: Vec<&R> = Vec::new();
+        while rows.len() < BATCH_ROWS
+            && let Some(chunk) = self.chunks.get(self.next)
+        {
+            self.next += 1;
+            rows.extend(self.selection.rows(chunk));
+        }
+        (!rows.is_empty()).then(|| batch_of(&self.schema, &rows))
+    }
+}

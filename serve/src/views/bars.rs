@@ -1,0 +1,118 @@
+//! Bars in memory as rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
+use datafusion::error::Result;
+use k2_dataflows::live::{BarKey, Views};
+use k2_model::{Bar, DataType, Instrument, Nanos, Timeframe};
+
+use crate::constraint::{Constraint, Key};
+use crate::functions::bar;
+use crate::pinned::Pinned;
+use crate::schema::{BARS, ZONE};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8_192;
+
+/// One bar and of what it is.
+type Entry = (Instrument, Nanos, Bar);
+
+/// From which window on all workers have all bars; `None`: they have all there are.
+pub(crate) fn bars_from(pinned: &Pinned) -> Option<Nanos> {
+    let from = pinned.live.as_ref().and_then(|live| live.bars_from());
+    from.filter(|from| from.0 != i64::MIN)
+}
+
+/// The bars that may fulfil `constraint`.
+pub(crate) fn rows(
+    pinned: &Pinned,
+    timeframe: Timeframe,
+    constraint: &Constraint,
+) -> Result<Vec<RecordBatch>> {
+    let range = constraint.range(Key::WindowStart);
+    let lower = bars_from(pinned).map_or(range.lower, |from| range.lower.max(from.0));
+    let (lower, upper) = (Nanos(lower), Nanos(range.upper));
+    if lower > upper {
+        return Ok(Vec::new());
+    }
+    let instruments = pinned.instruments(constraint, DataType::Trades);
+    let mut entries: Vec<Entry> = Vec::new();
+    for views in pinned.views().into_iter().flatten() {
+        collect(views, timeframe, (lower, upper), instruments.as_deref(), &mut entries);
+    }
+    entries.retain(|(instrument, _, _)| constraint.admits_text(Key::Venue, &instrument.venue));
+    merge_spellings(&mut entries);
+    entries.chunks(BATCH_ROWS).map(|entries| batch_of(timeframe, entries)).collect()
+}
+
+fn collect(
+    views: &Views,
+    timeframe: Timeframe,
+    (lower, upper): (Nanos, Nanos),
+    instruments: Option<&[Instrument]>,
+    entries: &mut Vec<Entry>,
+) {
+    let at = Timeframe::ALL.iter().position(|known| *known == timeframe);
+    let bars = &views.bars[at.expect("every timeframe has its view")];
+    let entry = |((instrument, start), bar): (&BarKey, &Bar)| (*instrument, *start, *bar);
+    match instruments {
+        Some(instruments) => {
+            for instrument in instruments {
+                let found = bars.range((*instrument, lower)..=(*instrument, upper));
+                entries.extend(found.map(entry));
+            }
+        }
+        None => {
+            let within = |((_, start), _): &(&BarKey, &Bar)| lower <= *start && *start <= upper;
+            entries.extend(bars.iter().filter(within).map(entry));
+        }
+    }
+}
+
+/// Bars are of (venue, symbol): where a venue spells one symbol in several ways, their bars are
+/// merged. That is rare, so it is looked for among the instruments and not among the bars.
+fn merge_spellings(entries: &mut Vec<Entry>) {
+    let mut instruments: Vec<Instrument> = Vec::new();
+    for (instrument, _, _) in entries.iter() {
+        if instruments.last() != Some(instrument) {
+            instruments.push(*instrument);
+        }
+    }
+    instruments.sort_unstable();
+    instruments.dedup();
+    let names: BTreeSet<(&str, &str)> =
+        instruments.iter().map(|it| (&*it.venue, &*it.symbol)).collect();
+    if names.len() == instruments.len() {
+        return;
+    }
+    entries.sort_by(|a, b| (&a.0.venue, &a.0.symbol, a.1).cmp(&(&b.0.venue, &b.0.symbol, b.1)));
+    entries.dedup_by(|next, kept| {
+        let is_same =
+            (&next.0.venue, &next.0.symbol, next.1) == (&kept.0.venue, &kept.0.symbol, kept.1);
+        if is_same {
+            kept.2.merge(&next.2);
+        }
+        is_same
+    });
+}
+
+fn batch_of(timeframe: Timeframe, entries: &[Entry]) -> Result<RecordBatch> {
+    let texts = |text: fn(&Instrument) -> &str| -> ArrayRef {
+        let instruments = entries.iter().map(|(instrument, _, _)| instrument);
+        Arc::new(StringArray::from_iter_values(instruments.map(text)))
+    };
+    let times = |time: &dyn Fn(Nanos) -> Nanos| -> ArrayRef {
+        let times = entries.iter().map(|(_, start, _)| time(*start).0);
+        Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone(ZONE))
+    };
+    let mut columns = vec![
+        texts(|instrument| &instrument.venue),
+        texts(|instrument| &instrument.symbol),
+        times(&|start| start),
+        times(&|start| timeframe.window_end(start)),
+    ];
+    columns.extend(bar::columns_of(entries.iter().map(|(_, _, bar)| bar)));
+    Ok(RecordBatch::try_new(BARS.clone(), columns)?)
+}

@@ -1,0 +1,341 @@
+//! The engine against a job in miniature: live, at the seam, and over the tables alone.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k2_model::{Nanos, time::NANOS_PER_DAY};
+use k2_serve::{
+    Answer, Engine, EngineConfig, Error, ErrorKind, Format, Limits, Request, write_rows,
+};
+use k2_sinks::{Lake, LakeConfig};
+use support::{Job, START};
+
+const VIEWS: [&str; 16] = [
+    "trades",
+    "quotes",
+    "rejects",
+    "gap_changes",
+    "gaps",
+    "gaps_open",
+    "latest_trade",
+    "latest_quote",
+    "symbols",
+    "feed_health",
+    "ohlcv_1m",
+    "ohlcv_5m",
+    "ohlcv_15m",
+    "ohlcv_30m",
+    "ohlcv_1h",
+    "ohlcv_1d",
+];
+
+fn config() -> EngineConfig {
+    EngineConfig { parallelism: 2, ..EngineConfig::default() }
+}
+
+fn live(job: &Job) -> Engine {
+    Engine::live(job.live.clone(), job.lake.clone(), config()).unwrap()
+}
+
+fn offline(job: &Job) -> Engine {
+    Engine::offline(job.lake.clone(), config()).unwrap()
+}
+
+fn ask(engine: &Engine, request: Request) -> Result<Answer, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.query(request))
+}
+
+fn answer(engine: &Engine, sql: &str) -> Answer {
+    ask(engine, Request::new(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// The rows as lines, in an order of their own.
+fn lines(answer: &Answer) -> Vec<String> {
+    let mut out = Vec::new();
+    write_rows(answer, Format::Ndjson, &mut out).unwrap();
+    let mut lines: Vec<String> =
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn rows(engine: &Engine, sql: &str) -> Vec<String> {
+    lines(&answer(engine, sql))
+}
+
+fn all_of(view: &str) -> String {
+    format!("SELECT * FROM {view}")
+}
+
+#[test]
+fn live_and_offline_answer_alike_once_everything_is_committed() {
+    let mut job = Job::new();
+    job.run(20, 60);
+    job.commit();
+    job.run(15, 60);
+    job.commit();
+    let (live, offline) = (live(&job), offline(&job));
+    for view in VIEWS {
+        let (hot, cold) = (rows(&live, &all_of(view)), rows(&offline, &all_of(view)));
+        assert!(!hot.is_empty(), "{view} has rows");
+        assert_eq!(hot, cold, "{view}");
+    }
+    let midnight = Nanos(START).floor(NANOS_PER_DAY).0 + NANOS_PER_DAY;
+    let before = ["ohlcv_1m", "ohlcv_1h", "ohlcv_1d"].map(|view| rows(&live, &all_of(view)));
+    job.forget_bars(Nanos(midnight));
+    let after = ["ohlcv_1m", "ohlcv_1h", "ohlcv_1d"].map(|view| rows(&live, &all_of(view)));
+    assert_eq!(before, after, "bars that have left memory come from the tables");
+}
+
+#[test]
+fn where_the_seam_is_changes_no_answer() {
+    let questions = VIEWS.map(all_of).into_iter().chain([
+        "SELECT count(*), sum(quantity) FROM trades".to_owned(),
+        "SELECT symbol, count(*) FROM trades WHERE venue = 'BINANCE' GROUP BY symbol".to_owned(),
+        "SELECT * FROM trades WHERE symbol = 'BTC-USDT' AND sequence > 150".to_owned(),
+        "SELECT price FROM trades WHERE ts > '2024-08-08T23:52:00Z' AND ts < \
+         '2024-08-09T00:03:00Z' AND symbol IN ('BTC-USDT', 'SOL-USDT')"
+            .to_owned(),
+        "SELECT * FROM quotes ORDER BY ts_event DESC, offset LIMIT 7".to_owned(),
+        "SELECT * FROM ohlcv_1m WHERE window_start >= '2024-08-08T23:55:00Z' AND symbol = \
+         'ETH-USDT'"
+            .to_owned(),
+        "SELECT * FROM latest_trade WHERE symbol = 'BTC-USDT' AND venue = 'BINANCE'".to_owned(),
+    ]);
+    let questions: Vec<String> = questions.collect();
+    let ask_all = |commit_at: &[u64]| {
+        let mut job = Job::new();
+        for epoch in 0..30 {
+            job.run(1, 60);
+            if commit_at.contains(&epoch) {
+                job.commit();
+            }
+        }
+        let engine = live(&job);
+        let answers = questions.iter().map(|question| rows(&engine, question));
+        answers.collect::<Vec<_>>()
+    };
+    let never = ask_all(&[]);
+    for commit_at in [&[29][..], &[10], &[3, 4, 20]] {
+        for ((question, expected), got) in questions.iter().zip(&never).zip(ask_all(commit_at)) {
+            assert_eq!(*expected, got, "{question} with commits at {commit_at:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_says_what_its_rows_are_rows_of() {
+    let mut job = Job::new();
+    job.run(10, 50);
+    job.commit();
+    job.run(5, 50);
+    let engine = live(&job);
+    let all = answer(&engine, "SELECT * FROM trades");
+    let sources = all.meta.sources;
+    assert!(sources.iceberg > 0 && sources.live > 0, "{sources:?}");
+    assert_eq!(sources.iceberg + sources.live, all.rows() as u64);
+    assert_eq!(all.meta.as_of.frontier, job.live.frontier());
+    assert_eq!(all.meta.snapshot_id, all.meta.as_of.snapshot_id);
+    assert_eq!(all.meta.snapshots.len(), 4);
+    assert!(!all.meta.complete, "a leap of 2,000 is a halt");
+    assert!(all.meta.gaps.open > 0);
+    let counted = answer(&engine, "SELECT count(*) FROM trades");
+    assert_eq!(counted.meta.sources, sources);
+    let nothing = answer(&engine, "SELECT 1");
+    assert!(nothing.meta.complete && nothing.meta.gaps.open == 0);
+    let unknown = answer(&engine, "SELECT * FROM trades WHERE symbol = 'NO-SUCH'");
+    assert!(unknown.meta.complete);
+    let both = [&engine, &offline(&job)].map(|engine| {
+        let gaps = answer(engine, "SELECT * FROM trades WHERE symbol = 'BTC-USDT'").meta.gaps;
+        gaps.shown.iter().all(|gap| gap.symbol == "BTC-USDT" && gap.data_type == "trades")
+    });
+    assert_eq!(both, [true, true]);
+}
+
+#[test]
+fn the_same_question_asked_as_of_an_answer_gets_its_rows_again() {
+    let mut job = Job::new();
+    job.run(10, 50);
+    job.commit();
+    job.run(5, 50);
+    let engine = live(&job);
+    let views = VIEWS.into_iter().filter(|view| *view != "feed_health");
+    let first: Vec<Answer> = views.clone().map(|view| answer(&engine, &all_of(view))).collect();
+    let check = |engine: &Engine, when: &str| {
+        for (view, first) in views.clone().zip(&first) {
+            let request = Request::new(all_of(view)).as_of(first.meta.as_of.clone());
+            let again = ask(engine, request).unwrap_or_else(|error| panic!("{view}: {error}"));
+            assert_eq!(lines(first), lines(&again), "{view} {when}");
+            assert_eq!(again.meta.as_of, first.meta.as_of);
+        }
+    };
+    check(&engine, "at once");
+    job.run(10, 50);
+    check(&engine, "after more rows have come");
+    job.commit();
+    check(&engine, "after they were committed");
+    check(&offline(&job), "from the tables alone");
+    let token = first[0].meta.as_of.clone();
+    let health = ask(&engine, Request::new("SELECT * FROM feed_health").as_of(token));
+    assert_eq!(health.unwrap_err().code(), "no_history");
+    job.run(1, 50);
+    let ahead = answer(&engine, "SELECT 1").meta.as_of;
+    let error = ask(&offline(&job), Request::new("SELECT 1").as_of(ahead)).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, "as_of_ahead"));
+}
+
+#[test]
+fn a_symbol_is_found_by_the_spelling_of_its_venue() {
+    let mut job = Job::new();
+    job.run(10, 50);
+    job.commit();
+    job.run(5, 50);
+    let engine = live(&job);
+    for view in ["trades", "ohlcv_1m", "latest_trade", "gaps", "symbols"] {
+        let canonical = rows(&engine, &format!("SELECT * FROM {view} WHERE symbol = 'BTC-USDT'"));
+        let raw = rows(&engine, &format!("SELECT * FROM {view} WHERE symbol = 'BTCUSDT'"));
+        assert!(!canonical.is_empty());
+        assert_eq!(canonical, raw, "{view}");
+        let others = rows(&engine, &format!("SELECT * FROM {view} WHERE symbol <> 'BTCUSDT'"));
+        let all = rows(&engine, &all_of(view));
+        assert_eq!(others.len() + raw.len(), all.len(), "{view}");
+        let list = format!("SELECT * FROM {view} WHERE symbol IN ('BTCUSDT', 'ETH-USDT')");
+        let listed = rows(&engine, &list);
+        assert!(listed.len() >= raw.len() && listed.len() < all.len(), "{view}");
+    }
+    let named = answer(&engine, "SELECT symbol = 'BTCUSDT' FROM trades LIMIT 1");
+    assert!(named.schema.field(0).name().contains("BTCUSDT"));
+}
+
+#[test]
+fn only_questions_are_answered_and_none_about_files() {
+    let job = Job::new();
+    let file = job.dir.path().join("x.csv");
+    std::fs::write(&file, "a\n1\n").unwrap();
+    let file = file.display();
+    let engine = live(&job);
+    let refused = [
+        ("", "empty_query"),
+        ("SELECT 1; SELECT 2", "several_statements"),
+        ("CREATE TABLE t AS SELECT 1", "not_a_query"),
+        ("CREATE VIEW v AS SELECT 1", "not_a_query"),
+        ("DROP TABLE trades", "not_a_query"),
+        ("INSERT INTO trades SELECT * FROM trades", "not_a_query"),
+        ("DELETE FROM trades", "not_a_query"),
+        ("UPDATE trades SET price = 1", "not_a_query"),
+        ("COPY trades TO '/tmp/x.parquet'", "not_a_query"),
+        ("COPY (SELECT 1) TO '/tmp/x.csv'", "not_a_query"),
+        ("SET datafusion.execution.batch_size = 1", "not_a_query"),
+        ("RESET datafusion.execution.batch_size", "not_a_query"),
+        ("SHOW ALL", "not_a_query"),
+        ("EXPLAIN INSERT INTO trades SELECT * FROM trades", "not_a_query"),
+        ("PREPARE p AS SELECT 1", "not_a_query"),
+        ("BEGIN", "not_a_query"),
+        ("SELECT 1 INTO t", "not_a_query"),
+        ("SELECT * FROM", "sql_syntax"),
+    ];
+    for (sql, code) in refused {
+        let error = ask(&engine, Request::new(sql)).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::BadRequest, code), "{sql}: {error}");
+    }
+    let external = format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{file}'");
+    assert_eq!(ask(&engine, Request::new(external)).unwrap_err().code(), "not_a_query");
+    for source in [
+        "'x.csv'".to_owned(),
+        format!("'{file}'"),
+        format!("\"{file}\""),
+        format!("read_csv('{file}')"),
+    ] {
+        let error = ask(&engine, Request::new(format!("SELECT * FROM {source}"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadRequest, "{source}: {error}");
+    }
+    let tables = rows(&engine, "SHOW TABLES");
+    assert!(tables.iter().any(|line| line.contains("\"ohlcv_1m\"")), "{tables:?}");
+    assert!(rows(&engine, "DESCRIBE trades").len() > 15);
+    assert!(rows(&engine, "SHOW COLUMNS FROM ohlcv_1d").len() > 10);
+    assert!(!rows(&engine, "EXPLAIN SELECT * FROM trades").is_empty());
+    assert!(!rows(&engine, "EXPLAIN ANALYZE SELECT * FROM ohlcv_1m").is_empty());
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_right_one() {
+    let job = Job::new();
+    let engine = live(&job);
+    let wrong = [
+        ("SELECT * FROM trade", "unknown_table", "trades"),
+        ("SELECT * FROM ohlcv1m", "unknown_table", "ohlcv_1m"),
+        ("SELECT pric FROM trades", "unknown_column", "price"),
+        ("SELECT t.symbl FROM trades t", "unknown_column", "symbol"),
+        ("SELECT coutn(*) FROM trades", "unknown_function", "count"),
+        ("SELECT 1 FROM trades WHERE nothing_like_it = 1", "unknown_column", "price"),
+    ];
+    for (sql, code, hint) in wrong {
+        let error = ask(&engine, Request::new(sql)).unwrap_err();
+        assert_eq!(error.code(), code, "{sql}: {error}");
+        assert!(error.hint().unwrap_or_default().contains(hint), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn limits_are_errors_that_say_what_to_do() {
+    let mut job = Job::new();
+    job.run(10, 100);
+    let engine = live(&job);
+    let limits = Limits::default();
+    let tight = [
+        ("SELECT * FROM trades", Limits { rows_max: 10, ..limits }, "limit_rows"),
+        (
+            "SELECT a.price FROM trades a CROSS JOIN trades b CROSS JOIN trades c ORDER BY 1",
+            Limits { memory_bytes_max: 1 << 20, ..limits },
+            "limit_memory",
+        ),
+        (
+            "SELECT count(*) FROM trades a, trades b, trades c WHERE a.price + b.price > c.price",
+            Limits { time_max: Duration::from_millis(50), ..limits },
+            "limit_time",
+        ),
+    ];
+    for (sql, limits, code) in tight {
+        let error = ask(&engine, Request::new(sql).limits(limits)).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::LimitReached, code), "{error}");
+        assert!(error.hint().is_some());
+    }
+    assert_eq!(answer(&engine, "SELECT * FROM trades LIMIT 10").rows(), 10);
+}
+
+#[test]
+fn a_lake_opened_for_reading_answers_without_a_job() {
+    let mut job = Job::new();
+    job.run(10, 50);
+    job.commit();
+    let expected = rows(&live(&job), "SELECT * FROM ohlcv_5m");
+    let lake = Lake::open_read_only(LakeConfig::new(job.dir.path(), "test")).unwrap();
+    let engine = Engine::offline(Arc::new(lake), config()).unwrap();
+    assert_eq!(rows(&engine, "SELECT * FROM ohlcv_5m"), expected);
+    assert_eq!(rows(&engine, "SELECT * FROM trades"), rows(&live(&job), "SELECT * FROM trades"));
+}
+
+#[test]
+fn an_engine_before_the_first_row_answers_with_no_rows() {
+    let job = Job::new();
+    for engine in [live(&job), offline(&job)] {
+        for view in VIEWS {
+            assert_eq!(answer(&engine, &all_of(view)).rows(), 0, "{view}");
+        }
+    }
+}
+
+#[test]
+fn snapshots_are_a_table() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    job.commit();
+    let engine = live(&job);
+    let found = answer(&engine, "SELECT \"table\", snapshot_id FROM snapshots WHERE is_current");
+    let tables: BTreeSet<String> = lines(&found).into_iter().collect();
+    assert_eq!(tables.len(), 4);
+}
