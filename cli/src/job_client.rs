@@ -56,9 +56,10 @@ impl JobClient {
         // A proxy in the environment must not stand between two processes on one machine.
         let http = reqwest::Client::builder().no_proxy().build()?;
         let client = Self { job, http, runtime };
-        let health = client.http.get(client.url("/health")).timeout(HEALTH_TIMEOUT).send();
-        // Also a job that says it is not well may answer queries.
-        match client.runtime.block_on(health) {
+        let health = client.http.get(client.url("/health")).timeout(HEALTH_TIMEOUT);
+        // The request's timer needs the runtime already as it is sent. Also a job that says it is
+        // not well may answer queries.
+        match client.runtime.block_on(async { health.send().await }) {
             Ok(_) => Ok(Some(client)),
             Err(error) if error.is_connect() => Ok(None),
             Err(error) => Err(client.unreachable("ask it for its health", error)),
