@@ -1,7 +1,7 @@
 //! Exact deduplication and gaps: which records are new, and which numbers are missing.
 //!
 //! * **Input**: parcels of records, in any order within a time; batch boundaries, broadcast.
-//! * **Output**: see [`Sequenced`].
+//! * **Output**: see [`Judged`].
 //! * **Routing**: a parcel says its worker; each stream has one owner, by its instrument.
 //! * **Progress**: a time is judged once both frontiers have passed it, block after block in order
 //!   of offset, so arrival order and the number of workers cannot matter.
