@@ -23,7 +23,7 @@ Examples:
 pub struct BenchArgs {
     #[command(subcommand)]
     what: Bench,
-    /// Keep the result in this folder, as <date>-<bench>.json
+    /// Keep the result in this folder, as DATE-BENCH.json
     #[arg(long, value_name = "FOLDER", global = true)]
     save: Option<PathBuf>,
 }

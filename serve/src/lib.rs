@@ -1,7 +1,7 @@
 //! Queries: one engine over the live rows and the pinned tables, and HTTP in front of it.
 //!
 //! * [`Engine`] answers SQL at one exact frontier: live ∪ pinned snapshot, or tables alone.
-//! * [`format`] writes answers for people and programs, one text for one value everywhere.
+//! * [`mod@format`] writes answers for people and programs, one text for one value everywhere.
 //! * [`Server`] serves the engine, health and metrics over HTTP.
 
 mod answer;

@@ -100,6 +100,7 @@ impl Metrics {
         self.decode_quotes.add(tally.quotes);
         self.decode_depth_updates.add(tally.depth_updates);
         self.decode_depth_snapshots.add(tally.depth_snapshots);
+        self.decode_control.add(tally.control);
         self.decode_rejects.add(tally.rejects);
     }
 }
