@@ -172,7 +172,7 @@ pub fn spawn(
         stored: start.stored.clone(),
         next_worker: 0,
         pending: reader::Pending::default(),
-        judged: [(0, 0)].into(),
+        judged: (0, 0),
     };
     let thread = std::thread::Builder::new().name("k2-read".into()).spawn(|| reader.run());
     let thread = thread.map_err(|error| Error::read("the reader's thread", error))?;

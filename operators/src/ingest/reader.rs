@@ -3,7 +3,7 @@
 //! It merges inputs by recorded time, paces them, closes epochs, waits for the budget, and stops
 //! when asked to or when too many messages are rejects. It is the only place with a clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -70,7 +70,8 @@ pub(super) struct Reader {
     pub next_worker: usize,
     pub pending: Pending,
     pub pace: Option<Pace>,
-    pub judged: VecDeque<(u64, u64)>,
+    /// Messages and rejects when their share was last looked at.
+    pub judged: (u64, u64),
 }
 
 /// An input and its reader.
@@ -153,7 +154,8 @@ impl Reader {
     /// Deals one block of the input whose next line is the oldest.
     fn read_block(&mut self) -> Result<bool, Error> {
         let catches_up = self.catches_up();
-        let open = self.inputs.iter().enumerate().filter(|(_, open)| self.is_turn(open));
+        let open =
+            self.inputs.iter().enumerate().filter(|(_, open)| self.is_turn(open, catches_up));
         let oldest = open.filter_map(|(at, open)| Some((open.next?, at))).min();
         let Some((_, at)) = oldest else { return Ok(false) };
         let lines = self.take_lines(at, None)?;
@@ -169,10 +171,11 @@ impl Reader {
         let due = self.due();
         let mut worked = false;
         for at in 0..self.inputs.len() {
-            while self.inputs[at].next.is_some_and(|next| next <= due)
-                && self.is_turn(&self.inputs[at])
-            {
+            while self.inputs[at].next.is_some_and(|next| next <= due) {
                 let catches_up = self.catches_up();
+                if !self.is_turn(&self.inputs[at], catches_up) {
+                    break;
+                }
                 let lines = self.take_lines(at, Some(due))?;
                 if lines.count == 0 {
                     break;
@@ -224,8 +227,8 @@ impl Reader {
         self.inputs.iter().any(|open| self.stored_lines(open) > 0)
     }
 
-    fn is_turn(&self, open: &Open) -> bool {
-        open.next.is_some() && (self.stored_lines(open) > 0 || !self.catches_up())
+    fn is_turn(&self, open: &Open, catches_up: bool) -> bool {
+        open.next.is_some() && (!catches_up || self.stored_lines(open) > 0)
     }
 
     /// Closes the open epoch if it is full, or if the job has caught up with it.
@@ -338,13 +341,12 @@ impl Reader {
             + metrics.decode_quotes.get()
             + metrics.decode_depth_updates.get()
             + metrics.decode_depth_snapshots.get();
-        let (before, rejected_before) = self.judged.front().copied().unwrap_or((0, 0));
+        let (before, rejected_before) = self.judged;
         let (seen, rejected) = (messages - before, rejects - rejected_before);
         if seen < self.config.reject_window {
             return Ok(());
         }
-        self.judged.clear();
-        self.judged.push_back((messages, rejects));
+        self.judged = (messages, rejects);
         let share = self.config.reject_share_max;
         if rejected * 100 > seen * share {
             return Err(Error::TooManyRejects { rejects: rejected, messages: seen, share });
