@@ -18,9 +18,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Above the job's own limit of a query, so that its message is what is seen.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// What an answer that is rows alone says of itself in its headers.
-const AS_OF: &str = "x-k2-as-of";
-const COMPLETE: &str = "x-k2-complete";
+/// Where an answer that is rows alone says what it is an answer of.
+const META: &str = "x-k2-meta";
 
 /// A job that answered.
 pub struct JobClient {
@@ -84,14 +83,10 @@ impl JobClient {
             let envelope: Envelope = serde_json::from_slice(&body)?;
             return Ok((format!("{}\n", envelope.data).into_bytes(), envelope.meta));
         }
-        let header = |name: &'static str| {
-            headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
-        };
-        let meta = AnswerMeta {
-            as_of: header(AS_OF).and_then(|text| serde_json::from_str(text).ok()),
-            complete: header(COMPLETE) == Some("true"),
-            more: None,
-        };
+        let meta = headers.get(META).map_or(&b""[..], HeaderValue::as_bytes);
+        let meta = serde_json::from_slice(meta).map_err(|error| {
+            Failure::failed(format!("read {META} of the answer of {}", self.job.address), error)
+        })?;
         Ok((body.to_vec(), meta))
     }
 

@@ -62,28 +62,22 @@ pub fn run(args: &QueryArgs) -> Result {
     Ok(())
 }
 
-/// What is said of an answer, besides its rows. A job says all of it only where it answers JSON.
+/// What is said of an answer, besides its rows.
 #[derive(Debug, Deserialize)]
 pub struct AnswerMeta {
-    pub as_of: Option<AsOf>,
-    pub complete: bool,
-    #[serde(flatten)]
-    pub more: Option<MoreMeta>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct AsOf {
-    snapshot_id: Option<i64>,
-    frontier: u64,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct MoreMeta {
+    as_of: Option<AsOf>,
+    complete: bool,
     sources: Sources,
     gaps: Gaps,
     deferred: u64,
     warnings: Vec<String>,
     query_time_ms: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct AsOf {
+    snapshot_id: Option<i64>,
+    frontier: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,20 +99,18 @@ fn say_meta(meta: &AnswerMeta) {
         let snapshot = as_of.snapshot_id.map_or("none".into(), |id| id.to_string());
         parts.push(format!("snapshot {snapshot}, frontier {}", as_of.frontier));
     }
-    if let Some(more) = &meta.more {
-        let (iceberg, live) = (count(more.sources.iceberg), count(more.sources.live));
-        parts.push(format!("read {iceberg} rows from tables and {live} live"));
-        if more.gaps.open > 0 {
-            let (open, missing) = (count(more.gaps.open), count(more.gaps.missing));
-            parts.push(format!("{open} open gaps with {missing} numbers"));
-        }
-        if more.deferred > 0 {
-            parts.push(format!("{} records deferred", count(more.deferred)));
-        }
-        parts.push(format!("{:.1} ms", more.query_time_ms));
+    let (iceberg, live) = (count(meta.sources.iceberg), count(meta.sources.live));
+    parts.push(format!("read {iceberg} rows from tables and {live} live"));
+    if meta.gaps.open > 0 {
+        let (open, missing) = (count(meta.gaps.open), count(meta.gaps.missing));
+        parts.push(format!("{open} open gaps with {missing} numbers"));
     }
+    if meta.deferred > 0 {
+        parts.push(format!("{} records deferred", count(meta.deferred)));
+    }
+    parts.push(format!("{:.1} ms", meta.query_time_ms));
     screen::say(format!("-- {}", parts.join("; ")));
-    for warning in meta.more.iter().flat_map(|more| &more.warnings) {
+    for warning in &meta.warnings {
         screen::say(format!("-- warning: {warning}"));
     }
 }

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::input::InputArgument;
 use crate::job_file::{Announced, JobFile};
 use crate::market::Market;
-use crate::serve::Served;
+use crate::serve::{Served, SinkHealth};
 use crate::settings::Settings;
 use crate::signals::Interrupt;
 use crate::status::{Status, count};
@@ -105,7 +105,8 @@ pub fn run(args: RunArgs) -> Result {
         .build()?;
     let interrupt = Interrupt::listen(runtime.handle())?;
     let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
-    let lake = Arc::new(open_lake(&directory, args.take_over, &interrupt)?);
+    let sink = SinkHealth::default();
+    let lake = Arc::new(open_lake(&directory, args.take_over, &interrupt, &sink)?);
     settings.keep(&directory)?;
     args.say_data_dir(&directory);
     let inputs = args.inputs_or_market(inputs, &directory)?;
@@ -123,7 +124,7 @@ pub fn run(args: RunArgs) -> Result {
             config: settings.config.clone(),
         },
     )?;
-    let served = args.serve(&job, &settings, &directory)?;
+    let served = args.serve(&job, &settings, &sink, &directory)?;
     follow(&job, &interrupt);
     // Nobody finds the job any more, and no answer is under way when it ends.
     drop(served);
@@ -196,15 +197,16 @@ impl RunArgs {
         &self,
         job: &Job,
         settings: &Settings,
+        sink: &SinkHealth,
         directory: &Path,
     ) -> Result<Option<(Announced, Served)>> {
         if self.no_listen {
             return Ok(None);
         }
         let served = match self.listen {
-            Some(address) => Served::start(job, settings, address),
-            None => Served::start(job, settings, LISTEN_DEFAULT).or_else(|_taken| {
-                Served::start(job, settings, SocketAddr::new(LISTEN_DEFAULT.ip(), 0))
+            Some(address) => Served::start(job, settings, sink, address),
+            None => Served::start(job, settings, sink, LISTEN_DEFAULT).or_else(|_taken| {
+                Served::start(job, settings, sink, SocketAddr::new(LISTEN_DEFAULT.ip(), 0))
             }),
         };
         let served = served?;
@@ -224,12 +226,20 @@ impl RunArgs {
     }
 }
 
-fn open_lake(directory: &Path, take_over: bool, interrupt: &Interrupt) -> Result<Lake> {
-    let interrupt = interrupt.clone();
-    let on_status = move |status: &SinkStatus| match status {
-        // What waits for somebody to free space would make Ctrl-C wait with it.
-        SinkStatus::Stalled { .. } if interrupt.is_asked() => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
+fn open_lake(
+    directory: &Path,
+    take_over: bool,
+    interrupt: &Interrupt,
+    sink: &SinkHealth,
+) -> Result<Lake> {
+    let (interrupt, sink) = (interrupt.clone(), sink.clone());
+    let on_status = move |status: &SinkStatus| {
+        sink.note(status);
+        match status {
+            // What waits for somebody to free space would make Ctrl-C wait with it.
+            SinkStatus::Stalled { .. } if interrupt.is_asked() => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
     };
     let config = LakeConfig {
         take_over,

@@ -1,13 +1,35 @@
 //! The server of a job, for as long as it is held.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k2_dataflows::Job;
 use k2_serve::{Engine, JobState, Server, ServerConfig, ServerState};
+use k2_sinks::Status;
 
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
+
+/// How the sink is getting on, for `GET /health`.
+#[derive(Clone, Default)]
+pub struct SinkHealth(Arc<Mutex<Option<String>>>);
+
+impl SinkHealth {
+    pub fn note(&self, status: &Status) {
+        let reason = match status {
+            Status::Stalled { reason, .. } | Status::Retrying { reason, .. } => {
+                Some(reason.clone())
+            }
+            Status::Recovered { .. } => None,
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Why the sink waits, while it does.
+    fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// Serves until it is dropped.
 pub struct Served {
@@ -15,7 +37,12 @@ pub struct Served {
 }
 
 impl Served {
-    pub fn start(job: &Job, settings: &Settings, address: SocketAddr) -> Result<Self> {
+    pub fn start(
+        job: &Job,
+        settings: &Settings,
+        sink: &SinkHealth,
+        address: SocketAddr,
+    ) -> Result<Self> {
         let listener = TcpListener::bind(address).map_err(|error| {
             Failure::failed(
                 format!("listen on {address}; name a free address with --listen, or --no-listen"),
@@ -23,7 +50,12 @@ impl Served {
             )
         })?;
         let engine = Engine::live(job.live(), job.lake(), settings.engine_config())?;
-        let health = Arc::new(|| JobState::Running);
+        let (failure, sink) = (job.failure(), sink.clone());
+        let health = Arc::new(move || match (failure.reason(), sink.reason()) {
+            (Some(reason), _) => JobState::Failed { reason },
+            (None, Some(reason)) => JobState::Stalled { reason },
+            (None, None) => JobState::Running,
+        });
         let state = ServerState { engine, metrics: job.metrics(), health };
         let server = Server::start(listener, state, ServerConfig::default())?;
         Ok(Self { server })

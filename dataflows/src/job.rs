@@ -90,6 +90,7 @@ impl Job {
         };
         let keys = &options.config;
         let bars = seed_bars(&lake, &options.instruments, keys.views.horizon_hours)?;
+        let resumed = Resumed::of(&saved, &options.instruments, options.workers)?;
         let budget = Arc::new(Budget::new(keys.commit.in_flight_bytes));
         let (metrics, failure) = (Arc::<Metrics>::default(), Arc::<Failure>::default());
         let live = Arc::new(Live::new(options.workers, lake.pin()));
@@ -111,7 +112,7 @@ impl Job {
             failure: Arc::clone(&failure),
         };
         let plan =
-            Plan { start, saved, bars, config: options.config, shared, workers: options.workers };
+            Plan { start, resumed, bars, config: options.config, shared, workers: options.workers };
         let closing = Closing { budget: Arc::clone(&budget), stop: stop.clone() };
         let workers = spawn_workers(plan, ends, committer_end, closing)?;
         Ok(Self { live, lake, metrics, failure, budget, stop, reader, workers, committer })
@@ -138,9 +139,9 @@ impl Job {
         self.workers.is_finished()
     }
 
-    /// Whether the sink has given up; [`Job::wait`] says why.
-    pub fn has_failed(&self) -> bool {
-        self.failure.is_set()
+    /// Where it is seen that the sink has given up, and why.
+    pub fn failure(&self) -> Arc<Failure> {
+        Arc::clone(&self.failure)
     }
 
     /// Waits for the end, and says how each input stood there.
@@ -218,7 +219,7 @@ fn changed_tables(before: &ColdPin, after: &ColdPin) -> u64 {
 /// Everything that the workers' graphs are built from.
 struct Plan {
     start: IngestStart,
-    saved: SavedState,
+    resumed: Resumed,
     bars: BarSeeds,
     config: JobConfig,
     shared: Shared,
@@ -243,11 +244,8 @@ fn configs(
     plan: Plan,
     ends: Vec<SourceEnd>,
     committer: CommitterThread,
-) -> Result<BTreeMap<usize, MarketConfig>, Error> {
-    let Plan { start, saved, bars, config, shared, workers } = plan;
-    let mut trades = by_worker::<Trade>(&saved, &shared, workers)?;
-    let mut quotes = by_worker::<Quote>(&saved, &shared, workers)?;
-    let mut depths = by_worker::<Depth>(&saved, &shared, workers)?;
+) -> BTreeMap<usize, MarketConfig> {
+    let Plan { start, mut resumed, bars, config, shared, workers } = plan;
     let window = WindowLimits {
         age_ns: i64::try_from(config.sequence.id_window_hours)
             .unwrap_or(i64::MAX / 3_600)
@@ -269,9 +267,9 @@ fn configs(
                         .unwrap_or(i64::MAX)
                         .saturating_mul(NANOS_PER_SECOND),
                 },
-                trades: sequence_config(&mut trades[worker], Table::Trades, window, &shared),
-                quotes: sequence_config(&mut quotes[worker], Table::Quotes, window, &shared),
-                depths: sequence_config(&mut depths[worker], Table::Trades, window, &shared),
+                trades: sequence_config(&mut resumed.trades[worker], Table::Trades, window, &shared),
+                quotes: sequence_config(&mut resumed.quotes[worker], Table::Quotes, window, &shared),
+                depths: sequence_config(&mut resumed.depths[worker], Table::Trades, window, &shared),
                 bars: BarsConfig {
                     resumed: bars.of_worker(worker, workers),
                     from: bars.from,
@@ -284,7 +282,7 @@ fn configs(
             },
         );
     }
-    Ok(all)
+    all
 }
 
 fn sequence_config<R: Numbered>(
@@ -301,14 +299,34 @@ fn sequence_config<R: Numbered>(
     }
 }
 
-/// The saved streams of one kind, by the worker that owns them now.
+/// The saved streams, by the worker that owns them now.
+struct Resumed {
+    trades: Vec<Vec<StreamState<Trade>>>,
+    quotes: Vec<Vec<StreamState<Quote>>>,
+    depths: Vec<Vec<StreamState<Depth>>>,
+}
+
+impl Resumed {
+    fn of(
+        saved: &SavedState,
+        instruments: &InstrumentTable,
+        workers: usize,
+    ) -> Result<Self, StateError> {
+        Ok(Self {
+            trades: by_worker(saved, instruments, workers)?,
+            quotes: by_worker(saved, instruments, workers)?,
+            depths: by_worker(saved, instruments, workers)?,
+        })
+    }
+}
+
 fn by_worker<R: Numbered>(
     saved: &SavedState,
-    shared: &Shared,
+    instruments: &InstrumentTable,
     workers: usize,
-) -> Result<Vec<Vec<StreamState<R>>>, Error> {
+) -> Result<Vec<Vec<StreamState<R>>>, StateError> {
     let mut all: Vec<Vec<StreamState<R>>> = (0..workers).map(|_| Vec::new()).collect();
-    for state in saved.streams::<R>(&shared.instruments)? {
+    for state in saved.streams::<R>(instruments)? {
         let worker = state.stream.instrument.route() % workers as u64;
         all[worker as usize].push(state);
     }
@@ -324,7 +342,7 @@ fn spawn_workers(
 ) -> Result<JoinHandle<Result<(), Error>>, Error> {
     let workers = plan.workers;
     let failure = Arc::clone(&plan.shared.failure);
-    let configs = Arc::new(Mutex::new(configs(plan, ends, committer)?));
+    let configs = Arc::new(Mutex::new(configs(plan, ends, committer)));
     let closing = Arc::new(closing);
     let failed = Arc::new(AtomicBool::new(false));
     let run = move || {

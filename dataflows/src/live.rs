@@ -139,8 +139,15 @@ impl Live {
     /// in between moves (SEAM-1). If the seam has passed the live pin meanwhile, both are pinned
     /// again, so that views and rows are of one epoch.
     pub fn pin(&self) -> LivePin {
+        self.pin_while(|| ())
+    }
+
+    /// As [`Live::pin`], with `between` called between the two sides, where commits and trims may
+    /// race it: a test lets them.
+    pub fn pin_while(&self, mut between: impl FnMut()) -> LivePin {
         loop {
             let (frontier, versions) = self.pin_live();
+            between();
             let cold = self.cold();
             if cold.frontier <= frontier {
                 let offsets = versions[0].offsets.iter().map(|(origin, next)| (*origin, *next));

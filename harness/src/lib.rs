@@ -2,6 +2,12 @@
 //!
 //! * [`generator`]: a simulated market with known flaws, the same bytes for the same seed.
 //! * [`oracle`]: what the right answer is, computed from the raw input by other code.
+//! * [`job`]: a job on recordings, started and stopped by a program.
+//! * [`answers`]: what the product answers, in the words of the oracle.
+//! * [`clock`]: the clock of a job: real, or as fast as the job can follow.
 
+pub mod answers;
+pub mod clock;
 pub mod generator;
+pub mod job;
 pub mod oracle;

@@ -23,6 +23,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use k2_dataflows::live::Live;
 use k2_model::{DataType, Offsets, Time};
 use k2_sinks::{Lake, Snapshot, Table};
@@ -129,8 +130,14 @@ impl Engine {
     }
 
     /// Answers, or says why not. Dropping the future cancels the query.
+    ///
+    /// The future is boxed, or each crate that asks would compile the whole engine again.
+    pub fn query(&self, request: Request) -> BoxFuture<'_, Result<Answer>> {
+        Box::pin(self.counted(request))
+    }
+
     #[allow(clippy::disallowed_methods, reason = "how long an answer took is for people")]
-    pub async fn query(&self, request: Request) -> Result<Answer> {
+    async fn counted(&self, request: Request) -> Result<Answer> {
         let started = Instant::now();
         let limits = request.limits.unwrap_or(self.0.config.limits);
         let answer = tokio::time::timeout(limits.time_max, self.answer(request, limits)).await;

@@ -1,7 +1,10 @@
 //! Failures of the query engine in the words of this crate: what was wrong, and what was meant.
 
+use std::sync::LazyLock;
+
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateDefaults;
 
 use crate::error::{Error, ErrorKind};
 
@@ -119,14 +122,28 @@ fn of_plan(message: &str, tables: &[String]) -> Error {
     }
     if message.starts_with("Invalid function '") || message.starts_with("table function '") {
         let error = format!("answer a query: there is no function {quoted}");
-        let suggested = message.split('\'').nth(3);
-        return Error::bad_request("unknown_function", error).with_hint(match suggested {
-            Some(name) => format!("did you mean {name}?"),
-            None => "no function reads files or other places".to_owned(),
-        });
+        let hint = match message.starts_with("table") {
+            true => "no function reads files or other places".to_owned(),
+            false => did_you_mean(quoted, function_names(), "functions, among others,"),
+        };
+        return Error::bad_request("unknown_function", error).with_hint(hint);
     }
     let message = message.lines().next().unwrap_or(message);
     Error::bad_request("invalid_query", format!("answer a query: {}", lowered(&message)))
+}
+
+/// The functions that a query may call, by name.
+fn function_names() -> &'static [String] {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let scalar = SessionStateDefaults::default_scalar_functions();
+        let aggregate = SessionStateDefaults::default_aggregate_functions();
+        let window = SessionStateDefaults::default_window_functions();
+        let scalar = scalar.iter().map(|function| function.name().to_owned());
+        let aggregate = aggregate.iter().map(|function| function.name().to_owned());
+        let window = window.iter().map(|function| function.name().to_owned());
+        aggregate.chain(scalar).chain(window).collect()
+    });
+    &NAMES
 }
 
 /// Names at most this many edits away are taken for what was meant.

@@ -23,6 +23,7 @@ mod spelling;
 mod statement;
 mod tables;
 mod views;
+mod yielding;
 
 pub use answer::{Answer, Meta, OpenGap, OpenGaps, Sources};
 pub use config::{EngineConfig, Limits};

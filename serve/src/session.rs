@@ -14,6 +14,7 @@ use crate::catalog::{CATALOG, SCHEMA};
 use crate::config::EngineConfig;
 use crate::functions::{bar, window};
 use crate::spelling::Spellings;
+use crate::yielding::YieldingJoins;
 
 /// Functions and rules of the planner, and the caches that outlive a query.
 pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
@@ -38,6 +39,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_scalar_functions(scalar)
         .with_aggregate_functions(aggregate)
+        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build())
 }
 

@@ -11,6 +11,7 @@ use k2_serve::{
     Answer, Engine, EngineConfig, Error, ErrorKind, Format, Limits, Request, write_rows,
 };
 use k2_sinks::{Lake, LakeConfig};
+use support::racing::Racing;
 use support::{Job, START};
 
 const VIEWS: [&str; 16] = [
@@ -187,6 +188,36 @@ fn the_same_question_asked_as_of_an_answer_gets_its_rows_again() {
     let error = ask(&offline(&job), Request::new("SELECT 1").as_of(ahead)).unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, "as_of_ahead"));
 }
+
+/// Some thousand pins, each raced by steps of a job that a seed has chosen.
+#[test]
+fn a_pin_raced_by_commits_and_trims_shows_each_row_once() {
+    let mut pins = 0;
+    for seed in 1..=6 {
+        let mut racing = Racing::new(seed);
+        let mut held = Vec::new();
+        while racing.commits < 25 {
+            racing.steps(4);
+            let pin = racing.pin(6);
+            racing.check(&pin);
+            pins += 1;
+            if pins % 50 == 0 {
+                racing.settle();
+                held.push((answer(&live(&racing.job), PLACES), pin));
+            }
+        }
+        // Old pins and old tokens show later what they showed then.
+        for (first, pin) in held {
+            racing.check(&pin);
+            let request = Request::new(PLACES).as_of(first.meta.as_of.clone());
+            let again = ask(&live(&racing.job), request).unwrap();
+            assert_eq!(lines(&first), lines(&again), "seed {seed}");
+        }
+    }
+    assert!(pins > 1_000, "only {pins} pins");
+}
+
+const PLACES: &str = "SELECT source, \"partition\", \"offset\", price FROM trades";
 
 #[test]
 fn a_symbol_is_found_by_the_spelling_of_its_venue() {

@@ -99,10 +99,7 @@ impl Lake {
         }
         let committer = Committer { config: &config, catalog: &catalog, runtime: &threads };
         let opened = Opened::load(&committer, access)?;
-        let state = match access {
-            Access::ReadWrite => opened.read_state(&threads)?,
-            Access::ReadOnly => None,
-        };
+        let state = opened.read_state(&threads)?;
         Ok(Self {
             layouts: opened.layouts()?,
             uuids: opened.uuids(),

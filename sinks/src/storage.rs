@@ -139,10 +139,14 @@ impl DurableFs {
 
     /// Creates `directory` and its parents. Durable when it returns.
     pub(crate) fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        if directory.as_os_str().is_empty() || directory.is_dir() {
+        if directory.is_dir() {
             return Ok(());
         }
-        let parent = directory.parent();
+        // The parent of a relative path of one part is spelled as nothing at all.
+        let parent = directory.parent().map(|parent| match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        });
         if let Some(parent) = parent {
             self.create_directory(parent)?;
         }

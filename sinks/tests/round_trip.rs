@@ -314,6 +314,7 @@ fn pruning_loses_no_row_also_where_texts_differ_late() {
     let dir = tempfile::tempdir().unwrap();
     let pin = long_symbols(&claimed(dir.path()));
     let table = &pin.tables[&Table::Trades].table;
+    let buckets = pin.tables[&Table::Trades].files.len();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for number in [0, 1, 17, 39] {
         let symbol = format!("{}{number:02}-USDT", "A".repeat(64));
@@ -329,7 +330,9 @@ fn pruning_loses_no_row_also_where_texts_differ_late() {
         let meets = files.filter(|file| {
             file.symbol.as_ref().unwrap().meets(&symbol.as_str().into(), &symbol.as_str().into())
         });
-        assert_eq!(meets.count(), 1, "and the bounds still prune");
+        // Others of its bucket may lie on both sides of it, but not of all buckets.
+        let meets = meets.count();
+        assert!((1..buckets).contains(&meets), "and the bounds still prune, {meets} of {buckets}");
     }
 }
 

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::{Error, ErrorKind};
 
+/// Where an answer says what it is an answer of, whatever its body is.
+pub(super) const META: &str = "x-k2-meta";
 pub(super) const CORRELATION_ID: &str = "x-correlation-id";
 /// Longer ids are not taken over.
 const CORRELATION_ID_BYTES_MAX: usize = 128;

@@ -3,12 +3,12 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::reply::{CorrelationId, JSON, body_of};
+use super::reply::{CorrelationId, JSON, META, body_of};
 use crate::answer::Answer;
 use crate::error::{Error, Result};
 use crate::format::{Format, write_envelope, write_rows};
@@ -79,19 +79,23 @@ fn reply(answer: &Answer, format: Format) -> Result<Response> {
     Ok(response)
 }
 
-/// A header longer than this is left out: clients and proxies refuse it.
-const HEADER_BYTES_MAX: usize = 4_096;
+/// A longer header is refused by clients and proxies.
+const HEADER_BYTES_MAX: usize = 8_192;
 
-/// What rows alone do not say; in JSON it is in the body too.
+/// What rows alone do not say: the `meta` of the JSON answer, without the list of gaps, and
+/// without the token where one input of thousands makes it too long.
 fn tell_meta(answer: &Answer, headers: &mut HeaderMap) {
-    let meta = &answer.meta;
-    let as_of = serde_json::to_string(&meta.as_of).unwrap_or_default();
-    let pairs = [("x-k2-complete", meta.complete.to_string()), ("x-k2-as-of", as_of)];
-    for (name, value) in pairs {
-        if value.len() <= HEADER_BYTES_MAX
-            && let Ok(value) = HeaderValue::from_str(&value)
-        {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    let mut meta = serde_json::to_value(&answer.meta).unwrap_or_default();
+    if let Some(gaps) = meta["gaps"].as_object_mut() {
+        gaps.remove("shown");
+    }
+    let mut text = meta.to_string();
+    if text.len() > HEADER_BYTES_MAX {
+        meta["as_of"] = serde_json::Value::Null;
+        text = meta.to_string();
+    }
+    // Names of files may be in any language, which a header carries as bytes.
+    if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+        headers.insert(META, value);
     }
 }

@@ -72,7 +72,10 @@ fn a_question_is_answered_in_the_envelope_and_in_plain_rows() {
     let csv = r#"{"sql": "SELECT 1 AS one, 'x' AS text", "format": "csv"}"#;
     let (status, head, body) = send(&served, "POST", "/v1/sql", csv);
     assert_eq!((status, &*body), (200, "one,text\n1,x\n"));
-    assert!(head.contains("content-type: text/csv") && head.contains("x-k2-complete: true"));
+    assert!(head.contains("content-type: text/csv"));
+    let meta = head.lines().find_map(|line| line.strip_prefix("x-k2-meta: ")).unwrap();
+    let meta: Value = serde_json::from_str(meta).unwrap();
+    assert_eq!((&meta["complete"], &meta["sources"]["live"]), (&Value::Bool(true), &0.into()));
 }
 
 #[test]

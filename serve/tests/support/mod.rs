@@ -1,5 +1,7 @@
 //! A job in miniature: records are judged, kept live and committed, without a dataflow.
 
+pub mod racing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -102,14 +104,17 @@ impl Job {
         let ts_recv = Nanos(self.clock);
         let ts_event = Nanos(self.clock - self.random(3 * SECOND as u64) as i64);
         match self.random(20) {
-            0 => epoch.rejects.push(Reject {
-                venue: venue.into(),
-                raw: b"{\"e\":\"?\"}".to_vec(),
-                reason: RejectReason::UnknownEvent,
-                detail: "no such event".into(),
-                ts_recv: (which > 0).then_some(ts_recv),
-                at,
-            }),
+            0 => {
+                epoch.offsets.push((at.origin, at.offset + 1));
+                epoch.rejects.push(Reject {
+                    venue: venue.into(),
+                    raw: b"{\"e\":\"?\"}".to_vec(),
+                    reason: RejectReason::UnknownEvent,
+                    detail: "no such event".into(),
+                    ts_recv: (which > 0).then_some(ts_recv),
+                    at,
+                });
+            }
             1..8 => {
                 let sequence = self.number(which, false);
                 let bid = self.random(1_000_000) as i128 * 1_000_000_000;
@@ -170,13 +175,14 @@ impl Job {
         }
     }
 
-    fn close(&mut self, epoch: Epoch) {
+    fn note_offsets(&mut self, epoch: &Epoch) {
         for (origin, next) in &epoch.offsets {
             self.offsets.advance(*origin, *next);
         }
-        for reject in &epoch.rejects {
-            self.offsets.advance(reject.at.origin, reject.at.offset + 1);
-        }
+    }
+
+    fn close(&mut self, epoch: Epoch) {
+        self.note_offsets(&epoch);
         let time = self.epoch;
         self.epoch += 1;
         for worker in 0..WORKERS {

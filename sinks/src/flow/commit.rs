@@ -56,6 +56,12 @@ impl Failure {
     pub fn is_set(&self) -> bool {
         self.0.lock().unwrap_or_else(|poison| poison.into_inner()).is_some()
     }
+
+    /// What the error says, for whoever asks how the job is.
+    pub fn reason(&self) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(|poison| poison.into_inner());
+        kept.as_ref().map(Error::to_string)
+    }
 }
 
 /// All that is to be committed of one batch.

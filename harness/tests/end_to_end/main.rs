@@ -1,0 +1,10 @@
+//! A whole job, from the bytes of its inputs to the rows that SQL finds, against the oracle.
+//!
+//! One binary, because it takes long to link.
+
+mod crash;
+mod exact;
+mod faults;
+mod fence;
+mod live;
+mod support;

@@ -1,0 +1,215 @@
+//! What the cases share: a market with every flaw, what must come of it, and the comparison.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use k2_harness::answers::Asker;
+use k2_harness::generator::{Flaws, Generator, GeneratorConfig, LineForm};
+use k2_harness::job::{JobSetup, Recording};
+use k2_harness::oracle::{Oracle, ResultHash, differences};
+use k2_model::{DataType, InstrumentTable, RejectReason};
+
+pub const VENUE: &str = "BINANCE";
+pub const SOURCE: &str = "market.ndjson";
+const DAY_NS: u64 = 86_400_000_000_000;
+
+/// Everything that can go wrong without the order of arrival deciding what is right.
+pub const FLAWS: Flaws = Flaws {
+    duplicates_per_million: 20_000,
+    contradictions_per_million: 0,
+    reordered_per_million: 20_000,
+    late_per_million: 10_000,
+    malformed_per_million: 3_000,
+    missing_per_million: 4_000,
+    ..Flaws::NONE
+};
+
+/// A market of trades, quotes and book updates over three days, so that the bars of the first one
+/// leave memory.
+pub fn market(messages: u64, seed: u64, flaws: Flaws) -> Vec<u8> {
+    let config = GeneratorConfig {
+        seed,
+        symbols: 12,
+        form: LineForm { receive_time: true, envelope: seed % 2 == 1 },
+        quotes_per_million: 200_000,
+        depth_per_million: 100_000,
+        flaws,
+        ..GeneratorConfig::default()
+    };
+    let mut bytes = Vec::new();
+    let mut generator = Generator::new(config.spread(messages, 3 * DAY_NS)).unwrap();
+    while generator.push_line(&mut bytes) {}
+    bytes
+}
+
+/// What the oracle says of some input.
+pub struct Expected {
+    pub lines: Vec<String>,
+    pub hash: ResultHash,
+    pub rejects: BTreeMap<String, u64>,
+    pub oracle: Oracle,
+}
+
+impl Expected {
+    /// Of messages of [`VENUE`] in [`SOURCE`].
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::of_all(&[(VENUE, SOURCE, bytes)])
+    }
+
+    pub fn of_all(inputs: &[(&str, &str, &[u8])]) -> Self {
+        let mut oracle = Oracle::new(InstrumentTable::shipped());
+        for (venue, source, bytes) in inputs {
+            oracle.observe_all(venue, source, bytes);
+        }
+        let mut lines: Vec<String> = oracle.canonical_lines().collect();
+        lines.sort_unstable();
+        let mut rejects = BTreeMap::new();
+        let contradictions = DataType::ALL.map(|kind| oracle.counts(kind).contradictions);
+        let tally = oracle.tally().rejects.iter().map(|(reason, count)| (*reason, *count));
+        let all = tally.chain([(RejectReason::Contradiction, contradictions.iter().sum())]);
+        for (reason, count) in all.filter(|(_, count)| *count > 0) {
+            rejects.insert(reason.as_str().to_owned(), count);
+        }
+        Self { lines, hash: oracle.result_hash(), rejects, oracle }
+    }
+
+    /// Compares with what the tables in `dir` answer, rejects too.
+    pub fn check(&self, dir: &Path, case: &str) {
+        let found = Asker::offline(dir);
+        self.check_result(&found, case);
+        assert_eq!(found.rejects(), self.rejects, "{case}: rejects");
+    }
+
+    /// Compares all but the rejects, which differ when lines are repeated.
+    pub fn check_result(&self, found: &Asker, case: &str) {
+        let lines = found.canonical_lines();
+        if lines != self.lines {
+            let differ = differences(&self.lines, &lines, 10).join("\n");
+            panic!("{case}: {} lines expected, {} found\n{differ}", self.lines.len(), lines.len());
+        }
+        let mut hash = ResultHash::default();
+        lines.iter().for_each(|line| hash.add_line(line));
+        assert_eq!(hash, self.hash, "{case}");
+        for table in ["trades", "quotes"] {
+            let doubled = found.doubled(table);
+            assert!(doubled.is_empty(), "{case}: {table} {doubled:?}");
+        }
+    }
+}
+
+/// A directory that goes away with its owner.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("k2-end-to-end-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What a failed test leaves is for a person to look at.
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A job on one file with `bytes`, in a directory of its own.
+pub struct Case {
+    pub dir: Scratch,
+    pub setup: JobSetup,
+}
+
+impl Case {
+    pub fn new(bytes: &[u8]) -> Self {
+        let dir = Scratch::new();
+        Recording::write(dir.path(), VENUE, SOURCE, bytes);
+        let setup = Self::setup_in(dir.path());
+        Self { dir, setup }
+    }
+
+    /// The job of a case in `dir`.
+    pub fn setup_in(dir: &Path) -> JobSetup {
+        let recording = Recording { venue: VENUE, path: dir.join(SOURCE) };
+        JobSetup::new(&dir.join("data"), vec![recording]).block_bytes(64 << 10)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Puts `bytes` in place of the input.
+    pub fn write(&self, bytes: &[u8]) {
+        std::fs::write(&self.setup.inputs[0].path, bytes).unwrap();
+    }
+}
+
+/// The recordings, wherever this checkout keeps them beside it.
+pub fn recordings() -> Option<PathBuf> {
+    let shared = std::env::var_os("K2_SHARED").map(PathBuf::from);
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let recordings = shared.unwrap_or_else(beside).join("data/binance-raw");
+    let found = recordings.is_dir();
+    if !found {
+        eprintln!("SKIPPED: no recordings in {}; set K2_SHARED", recordings.display());
+    }
+    found.then_some(recordings)
+}
+
+pub fn unzipped(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).unwrap();
+    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Waits until `is_true`, but not for ever: what stands still is a failure.
+pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    for _ in 0..60_000 {
+        if is_true() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("waited in vain until {what}");
+}
+
+/// Seeded choices. SplitMix64.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// From 0 to below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(mixed ^ (mixed >> 31)) * u128::from(end)) >> 64) as u64
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at as u64 + 1) as usize);
+        }
+    }
+}
