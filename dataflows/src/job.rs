@@ -10,7 +10,7 @@ use std::time::Duration;
 use k2_model::time::NANOS_PER_SECOND;
 use k2_model::{Depth, InstrumentTable, Offsets, Quote, Time, Trade};
 use k2_operators::ingest::{
-    Clock, Ended, IngestConfig, IngestStart, Input, Source, SourceEnd, Stop, spawn,
+    Clock, Ended, IngestConfig, IngestStart, Input, RejectWatch, Source, SourceEnd, Stop, spawn,
 };
 use k2_operators::kit::budget::Budget;
 use k2_operators::kit::metrics::Metrics;
@@ -69,6 +69,7 @@ pub struct Job {
     metrics: Arc<Metrics>,
     failure: Arc<Failure>,
     budget: Arc<Budget>,
+    rejects: RejectWatch,
     stop: Stop,
     reader: JoinHandle<Result<Vec<Ended>, k2_operators::Error>>,
     workers: JoinHandle<Result<(), Error>>,
@@ -95,6 +96,7 @@ impl Job {
         let (metrics, failure) = (Arc::<Metrics>::default(), Arc::<Failure>::default());
         let live = Arc::new(Live::new(options.workers, lake.pin()));
         let stop = Stop::default();
+        let rejects = reject_watch(&options);
         let ingest = ingest_config(&options, &budget, &metrics);
         let (clock, inputs) = (Arc::clone(&options.clock), options.inputs);
         let Source { workers: ends, thread: reader } =
@@ -115,7 +117,7 @@ impl Job {
             Plan { start, resumed, bars, config: options.config, shared, workers: options.workers };
         let closing = Closing { budget: Arc::clone(&budget), stop: stop.clone() };
         let workers = spawn_workers(plan, ends, committer_end, closing)?;
-        Ok(Self { live, lake, metrics, failure, budget, stop, reader, workers, committer })
+        Ok(Self { live, lake, metrics, failure, budget, rejects, stop, reader, workers, committer })
     }
 
     pub fn live(&self) -> Arc<Live> {
@@ -145,7 +147,7 @@ impl Job {
     }
 
     /// Waits for the end, and says how each input stood there.
-    pub fn wait(self) -> Result<Vec<Ended>, Error> {
+    pub fn wait(mut self) -> Result<Vec<Ended>, Error> {
         let workers = self.workers.join().unwrap_or_else(|panic| Err(panicked(&*panic)));
         self.budget.close();
         let committed = self.committer.join().map_err(|panic| panicked(&*panic));
@@ -155,7 +157,10 @@ impl Job {
         }
         workers?;
         committed?;
-        Ok(ended??)
+        let ended = ended??;
+        // A short input may be through before the source sees what became of it.
+        self.rejects.check(&self.metrics)?;
+        Ok(ended)
     }
 }
 
@@ -177,11 +182,15 @@ fn ingest_config(
         epoch_time: Duration::from_millis(keys.epoch_ms),
         speed: options.speed,
         exit_at_end: options.exit_at_end,
-        reject_share_max: keys.reject_share_max,
-        reject_window: keys.reject_window,
+        rejects: reject_watch(options),
         budget: Arc::clone(budget),
         metrics: Arc::clone(metrics),
     }
+}
+
+fn reject_watch(options: &JobOptions) -> RejectWatch {
+    let keys = &options.config.ingest;
+    RejectWatch::new(keys.reject_share_max, keys.reject_window)
 }
 
 /// Publishes a pin before any row below it may be dropped (SEAM-2), then lets the source go on.
@@ -267,9 +276,24 @@ fn configs(
                         .unwrap_or(i64::MAX)
                         .saturating_mul(NANOS_PER_SECOND),
                 },
-                trades: sequence_config(&mut resumed.trades[worker], Table::Trades, window, &shared),
-                quotes: sequence_config(&mut resumed.quotes[worker], Table::Quotes, window, &shared),
-                depths: sequence_config(&mut resumed.depths[worker], Table::Trades, window, &shared),
+                trades: sequence_config(
+                    &mut resumed.trades[worker],
+                    Table::Trades,
+                    window,
+                    &shared,
+                ),
+                quotes: sequence_config(
+                    &mut resumed.quotes[worker],
+                    Table::Quotes,
+                    window,
+                    &shared,
+                ),
+                depths: sequence_config(
+                    &mut resumed.depths[worker],
+                    Table::Trades,
+                    window,
+                    &shared,
+                ),
                 bars: BarsConfig {
                     resumed: bars.of_worker(worker, workers),
                     from: bars.from,

@@ -32,10 +32,12 @@ use crate::kit::metrics::Metrics;
 pub mod input;
 pub mod lines;
 pub mod reader;
+pub mod watch;
 
 pub use input::{Input, check_distinct};
 pub use lines::Lines;
 pub use reader::{Clock, Ended, Stop};
+pub use watch::RejectWatch;
 
 /// Messages handled in one activation, so that other operators get their turn.
 const MESSAGES_PER_ACTIVATION: usize = 2;
@@ -83,9 +85,8 @@ pub struct IngestConfig {
     pub speed: Option<f64>,
     /// Stop when all inputs have ended, rather than wait for them to grow.
     pub exit_at_end: bool,
-    /// Percent of rejects, over `reject_window` messages, above which the job stops.
-    pub reject_share_max: u64,
-    pub reject_window: u64,
+    /// When too many rejects stop the job.
+    pub rejects: RejectWatch,
     pub budget: Arc<Budget>,
     pub metrics: Arc<Metrics>,
 }
@@ -158,6 +159,7 @@ pub fn spawn(
     let unstarted = Nanos(i64::MIN);
     let reader = reader::Reader {
         inputs: open,
+        rejects: config.rejects,
         pace: config.speed.map(|speed| reader::Pace {
             speed,
             started: unstarted,
@@ -172,7 +174,6 @@ pub fn spawn(
         stored: start.stored.clone(),
         next_worker: 0,
         pending: reader::Pending::default(),
-        judged: (0, 0),
     };
     let thread = std::thread::Builder::new().name("k2-read".into()).spawn(|| reader.run());
     let thread = thread.map_err(|error| Error::read("the reader's thread", error))?;

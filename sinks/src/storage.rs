@@ -153,8 +153,9 @@ impl DurableFs {
         self.step(StorageOperation::CreateDirectory, directory, || {
             match fs::create_dir(directory) {
                 // Another thread was first; it may not have synced the parent yet.
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+                made => made?,
             }
             parent.map_or(Ok(()), sync_directory)
         })

@@ -1,27 +1,28 @@
 //! A slow disk, a failing one and a full one: the source waits, and nothing is lost.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k2_harness::generator::Flaws;
 use k2_sinks::{Fault, StorageFaults, StorageOperation};
 
-use crate::support::{Case, Expected, FLAWS, market, wait_until};
+use crate::support::{Case, Dice, Expected, FLAWS, market, wait_until};
 
-/// Fails every so many operations, in turn in each way that a disk has.
-#[derive(Debug, Default)]
-struct Unreliable(AtomicU64);
+/// Fails now and then, as a seed has it, in each way that a disk has.
+#[derive(Debug)]
+struct Unreliable(Mutex<Dice>);
 
 impl StorageFaults for Unreliable {
     fn fault(&self, operation: StorageOperation, _path: &Path) -> Option<Fault> {
-        let at = self.0.fetch_add(1, Ordering::Relaxed);
-        if operation == StorageOperation::Exists || !at.is_multiple_of(13) {
+        let mut dice = self.0.lock().unwrap();
+        // A start reads everything that there is, and is not begun again at each failure.
+        let seldom = if operation == StorageOperation::Read { 500 } else { 40 };
+        if operation == StorageOperation::Exists || dice.below(seldom) > 0 {
             return None;
         }
-        Some([Fault::ErrorBefore, Fault::ErrorAfter, Fault::ShortWrite, Fault::NoSpace]
-            [(at / 13 % 4) as usize])
+        Some(dice.pick(&[Fault::ErrorBefore, Fault::ErrorAfter, Fault::ShortWrite, Fault::NoSpace]))
     }
 }
 
@@ -56,8 +57,9 @@ fn a_failing_disk_loses_and_doubles_nothing() {
     let mut case = Case::new(&bytes);
     case.setup = case.setup.batch_bytes(300_000);
     let sound = case.setup.lake.clone();
-    case.setup.lake.faults = Some(Arc::<Unreliable>::default());
+    case.setup.lake.faults = Some(Arc::new(Unreliable(Mutex::new(Dice::new(40)))));
     case.setup.lake.retry.wait_first = Duration::from_micros(100);
+    case.setup.lake.retry.wait_max = Duration::from_millis(1);
     // A fault that cannot be tried again ends the job; it is started again, as a person would.
     let mut runs = 1;
     while let Err(error) = case.setup.run() {

@@ -68,7 +68,8 @@ fn live_and_offline_answer_as_the_oracle_does() {
             assert!(!before.is_empty(), "{view} has rows");
             assert_eq!(before, after, "{view} with {workers} workers");
         }
-        for (view, token) in VIEWS.into_iter().zip(tokens).filter(|(view, _)| *view != "feed_health")
+        for (view, token) in
+            VIEWS.into_iter().zip(tokens).filter(|(view, _)| *view != "feed_health")
         {
             let again = offline.ask(Request::new(all_of(view)).as_of(token)).unwrap();
             assert_eq!(lines_of(&again), offline.lines(&all_of(view)), "{view} as of then");

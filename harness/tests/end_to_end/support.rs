@@ -187,6 +187,7 @@ pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 /// Seeded choices. SplitMix64.
+#[derive(Debug)]
 pub struct Dice(u64);
 
 impl Dice {

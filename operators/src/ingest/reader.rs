@@ -15,6 +15,7 @@ use crate::batch::SourceMark;
 use crate::error::Error;
 use crate::ingest::input::Input;
 use crate::ingest::lines::{Accept, End, LineReader, Lines, recorded_time};
+use crate::ingest::watch::RejectWatch;
 use crate::ingest::{Binding, Block, IngestConfig, Message, Wakers};
 
 /// How long the reader sleeps when nothing is due.
@@ -70,8 +71,7 @@ pub(super) struct Reader {
     pub next_worker: usize,
     pub pending: Pending,
     pub pace: Option<Pace>,
-    /// Messages and rejects when their share was last looked at.
-    pub judged: (u64, u64),
+    pub rejects: RejectWatch,
 }
 
 /// An input and its reader.
@@ -129,7 +129,7 @@ impl Reader {
         if self.stop.is_asked() {
             return Ok(false);
         }
-        self.check_rejects()?;
+        self.rejects.check(&self.config.metrics)?;
         let worked = match self.pace {
             None => self.read_block()?,
             Some(_) => self.read_due()?,
@@ -328,28 +328,6 @@ impl Reader {
                 open.lines = open.input.open(Some(resume))?;
                 open.note_next()?;
             }
-        }
-        Ok(())
-    }
-
-    /// Fails if the share of rejects among the latest messages is above the limit.
-    fn check_rejects(&mut self) -> Result<(), Error> {
-        let metrics = &self.config.metrics;
-        let rejects = metrics.decode_rejects.get();
-        let messages = rejects
-            + metrics.decode_trades.get()
-            + metrics.decode_quotes.get()
-            + metrics.decode_depth_updates.get()
-            + metrics.decode_depth_snapshots.get();
-        let (before, rejected_before) = self.judged;
-        let (seen, rejected) = (messages - before, rejects - rejected_before);
-        if seen < self.config.reject_window {
-            return Ok(());
-        }
-        self.judged = (messages, rejects);
-        let share = self.config.reject_share_max;
-        if rejected * 100 > seen * share {
-            return Err(Error::TooManyRejects { rejects: rejected, messages: seen, share });
         }
         Ok(())
     }

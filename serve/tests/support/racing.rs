@@ -50,11 +50,11 @@ impl Racing {
     /// One step of one part.
     pub fn step(&mut self) {
         let worker = self.job.random(WORKERS as u64) as usize;
-        match self.job.random(16) {
-            0..4 => self.close(),
-            4..10 => self.publish(worker),
-            10 => self.seal(),
-            11..13 => self.move_seam(),
+        match self.job.random(64) {
+            0..18 => self.close(),
+            18..46 => self.publish(worker),
+            46 => self.seal(),
+            47..54 => self.move_seam(),
             _ => self.trim(worker),
         }
     }
