@@ -28,7 +28,7 @@ use crate::{DATA_DIR_DEFAULT, SINK_ID, screen, summary};
 /// Where a job listens unless told otherwise; any free port if this one is taken.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8611);
 /// Between two looks at the counters.
-const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 const WORKERS_MAX: usize = 64;
 
 const EXAMPLES: &str = "\

@@ -13,7 +13,7 @@ use k2_model::{
     Coordinates, Depth, Gap, GapChange, InstrumentTable, Offsets, Quote, Reject, Stream, Time,
     Trade,
 };
-use k2_operators::decode::{Records, decode};
+use k2_operators::decode::{DecodedStreams, decode};
 use k2_operators::ingest::{IngestStart, Ingested, SourceEnd, ingest};
 use k2_operators::kit::expand::expand;
 use k2_operators::kit::metrics::Metrics;
@@ -68,7 +68,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
 
     let Ingested { blocks, bindings } = ingest(scope, source, start.epoch);
     let boundaries = mint(bindings.clone(), start.epoch, start.offsets, start.marks, config.mint);
-    let Records { trades, quotes, depths, rejects } =
+    let DecodedStreams { trades, quotes, depths, rejects } =
         decode(blocks, instruments, Arc::clone(&metrics));
 
     let trades = sequence(trades, boundaries.clone(), config.trades);

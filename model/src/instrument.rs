@@ -135,9 +135,14 @@ impl PartialOrd for Instrument {
     }
 }
 
+/// By the hash of the name, which is the same everywhere and compares in one step; by the name
+/// itself where two hashes meet. Not the order of names: who shows names sorts by them.
 impl Ord for Instrument {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self == other { Ordering::Equal } else { self.0.cmp(other.0) }
+        if self == other {
+            return Ordering::Equal;
+        }
+        self.0.route.cmp(&other.0.route).then_with(|| self.0.parts.cmp(&other.0.parts))
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_model::codec::{Decoded, Decoder};
+use k2_model::codec::{Decoder, Records, Tally};
 use k2_model::{Coordinates, Depth, InstrumentTable, Quote, Reject, RejectReason, Time, Trade};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -24,7 +24,7 @@ use crate::ingest::Block;
 use crate::kit::metrics::Metrics;
 
 /// The streams that come out of [`decode`].
-pub struct Records<'scope> {
+pub struct DecodedStreams<'scope> {
     pub trades: StreamVec<'scope, Time, Parcel<Trade>>,
     pub quotes: StreamVec<'scope, Time, Parcel<Quote>>,
     pub depths: StreamVec<'scope, Time, Parcel<Depth>>,
@@ -36,9 +36,9 @@ pub fn decode<'scope>(
     blocks: StreamVec<'scope, Time, Block>,
     instruments: Arc<InstrumentTable>,
     metrics: Arc<Metrics>,
-) -> Records<'scope> {
+) -> DecodedStreams<'scope> {
     let mut builder = OperatorBuilder::new("Decode".into(), blocks.scope());
-    let workers = blocks.scope().peers() as u64;
+    let workers = blocks.scope().peers();
     let mut blocks = builder.new_input(blocks, Pipeline);
     let (trades_out, trades) = builder.new_output();
     let (quotes_out, quotes) = builder.new_output();
@@ -54,8 +54,8 @@ pub fn decode<'scope>(
         };
         // Venue → decoder.
         let mut decoders: BTreeMap<&'static str, Decoder> = BTreeMap::new();
-        // Reused from block to block.
-        let mut decoded = Decoded::default();
+        // What has been decoded of the block at hand.
+        let mut dealt = Dealt::new(workers);
         move |_frontiers| {
             blocks.for_each_time(|time, batches| {
                 for block in batches.flat_map(|batch| batch.drain(..)) {
@@ -63,14 +63,14 @@ pub fn decode<'scope>(
                         let decoder = Decoder::new(block.venue, (*instruments).clone());
                         decoder.expect("inputs name only venues that have a decoder")
                     });
-                    decode_block(&block, decoder, &mut decoded);
-                    metrics.note_tally(&decoded.tally);
-                    outputs.give(&time, &block, &mut decoded, workers);
+                    decode_block(&block, decoder, &mut dealt);
+                    metrics.note_tally(&dealt.tally);
+                    outputs.give(&time, &block, &mut dealt);
                 }
             });
         }
     });
-    Records { trades, quotes, depths, rejects }
+    DecodedStreams { trades, quotes, depths, rejects }
 }
 
 type Output<R> = OutputBuilder<Time, CapacityContainerBuilder<Vec<R>>>;
@@ -83,18 +83,12 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn give(
-        &mut self,
-        time: &InputCapability<Time>,
-        block: &Block,
-        decoded: &mut Decoded,
-        workers: u64,
-    ) {
-        give(&mut self.trades, time, by_owner(block, &mut decoded.trades, workers));
-        give(&mut self.quotes, time, by_owner(block, &mut decoded.quotes, workers));
-        give(&mut self.depths, time, by_owner(block, &mut decoded.depths, workers));
-        if !decoded.rejects.is_empty() {
-            let rejects = Arc::new(std::mem::take(&mut decoded.rejects));
+    fn give(&mut self, time: &InputCapability<Time>, block: &Block, dealt: &mut Dealt) {
+        give(&mut self.trades, time, dealt.trades.take(block));
+        give(&mut self.quotes, time, dealt.quotes.take(block));
+        give(&mut self.depths, time, dealt.depths.take(block));
+        if !dealt.rejects.is_empty() {
+            let rejects = Arc::new(std::mem::take(&mut dealt.rejects));
             give(&mut self.rejects, time, vec![rejects]);
         }
     }
@@ -106,13 +100,13 @@ fn give<R: Clone + 'static>(output: &mut Output<R>, time: &InputCapability<Time>
     }
 }
 
-fn decode_block(block: &Block, decoder: &mut Decoder, decoded: &mut Decoded) {
+fn decode_block(block: &Block, decoder: &mut Decoder, dealt: &mut Dealt) {
     let (origin, lines) = (block.origin, &block.lines);
-    decoded.tally = k2_model::codec::Tally::default();
+    dealt.begin(lines.count);
     if lines.too_long {
         let at = Coordinates { origin, offset: lines.first_offset };
-        decoded.tally.rejects += 1;
-        decoded.rejects.push(Reject {
+        dealt.tally.rejects += 1;
+        dealt.rejects.push(Reject {
             venue: block.venue.into(),
             raw: lines.bytes.clone(),
             reason: RejectReason::TooLong,
@@ -128,28 +122,116 @@ fn decode_block(block: &Block, decoder: &mut Decoder, decoded: &mut Decoded) {
     for end in ends.chain((bytes.last() != Some(&b'\n')).then_some(bytes.len())) {
         let line = &bytes[start..end];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        decoder.decode(line, Coordinates { origin, offset }, decoded);
+        decoder.decode(line, Coordinates { origin, offset }, dealt);
         (start, offset) = (end + 1, offset + 1);
     }
 }
 
-/// Moves `rows` into one parcel per owner, each exactly as large as it must be.
-fn by_owner<R: Numbered>(block: &Block, rows: &mut Vec<R>, workers: u64) -> Vec<Parcel<R>> {
-    let owner = |row: &R| row.instrument().route() % workers;
-    let mut counts = vec![0; workers as usize];
-    rows.iter().for_each(|row| counts[owner(row) as usize] += 1);
-    let (origin, first_offset) = (block.origin, block.lines.first_offset);
-    let empty = counts.iter().zip(0..).map(|(&count, worker)| Parcel {
-        worker,
-        origin,
-        first_offset,
-        rows: Vec::with_capacity(count),
-    });
-    let mut parcels: Vec<Parcel<R>> = empty.collect();
-    for row in rows.drain(..) {
-        let worker = owner(&row) as usize;
-        parcels[worker].rows.push(row);
+/// A block's records, dealt to their owners as they are decoded: a copy of all of them less.
+struct Dealt {
+    trades: Shares<Trade>,
+    quotes: Shares<Quote>,
+    depths: Shares<Depth>,
+    rejects: Vec<Reject>,
+    tally: Tally,
+}
+
+impl Dealt {
+    fn new(workers: usize) -> Self {
+        Self {
+            trades: Shares::new(workers),
+            quotes: Shares::new(workers),
+            depths: Shares::new(workers),
+            rejects: Vec::new(),
+            tally: Tally::default(),
+        }
     }
-    parcels.retain(|parcel| !parcel.rows.is_empty());
-    parcels
+
+    /// Expects a block of `lines`.
+    fn begin(&mut self, lines: u64) {
+        self.trades.begin(lines);
+        self.quotes.begin(lines);
+        self.depths.begin(lines);
+        self.tally = Tally::default();
+    }
+}
+
+impl Records for Dealt {
+    #[inline]
+    fn trade(&mut self, trade: Trade) {
+        self.trades.push(trade);
+    }
+
+    #[inline]
+    fn quote(&mut self, quote: Quote) {
+        self.quotes.push(quote);
+    }
+
+    #[inline]
+    fn depth(&mut self, depth: Depth) {
+        self.depths.push(depth);
+    }
+
+    fn reject(&mut self, reject: Reject) {
+        self.rejects.push(reject);
+    }
+
+    #[inline]
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}
+
+/// Records of one kind, by the worker that owns them.
+struct Shares<R> {
+    of_workers: Vec<Share<R>>,
+    /// Lines of the block at hand.
+    lines: u64,
+}
+
+struct Share<R> {
+    rows: Vec<R>,
+    /// Rows of the block before, and its lines: about as large a part will come again.
+    last_rows: u64,
+    last_lines: u64,
+}
+
+impl<R: Numbered> Shares<R> {
+    fn new(workers: usize) -> Self {
+        let share = || Share { rows: Vec::new(), last_rows: 0, last_lines: 1 };
+        Self { of_workers: (0..workers).map(|_| share()).collect(), lines: 0 }
+    }
+
+    fn begin(&mut self, lines: u64) {
+        self.lines = lines;
+    }
+
+    #[inline]
+    fn push(&mut self, row: R) {
+        let worker = row.instrument().route() % self.of_workers.len() as u64;
+        let share = &mut self.of_workers[worker as usize];
+        if share.rows.capacity() == 0 {
+            let expected = share.last_rows * self.lines / share.last_lines;
+            share.rows.reserve((expected + expected / 16) as usize + 1);
+        }
+        share.rows.push(row);
+    }
+
+    /// One parcel for each owner that has a part in `block`. Rows stay in memory until they are
+    /// committed, so room that was left over is given back.
+    fn take(&mut self, block: &Block) -> Vec<Parcel<R>> {
+        let (origin, first_offset) = (block.origin, block.lines.first_offset);
+        let mut parcels = Vec::new();
+        for (share, worker) in self.of_workers.iter_mut().zip(0..) {
+            let mut rows = std::mem::take(&mut share.rows);
+            (share.last_rows, share.last_lines) = (rows.len() as u64, self.lines.max(1));
+            if rows.capacity() - rows.len() > rows.len() / 8 {
+                rows.shrink_to_fit();
+            }
+            if !rows.is_empty() {
+                parcels.push(Parcel { worker, origin, first_offset, rows });
+            }
+        }
+        parcels
+    }
 }

@@ -20,7 +20,7 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
-use crate::codec::{Decoded, Problem};
+use crate::codec::{Problem, Records};
 use crate::decimal::Decimal;
 use crate::instrument::{Instrument, InstrumentTable};
 use crate::origin::Coordinates;
@@ -123,7 +123,7 @@ impl Binance {
         &mut self,
         line: &[u8],
         at: Coordinates,
-        out: &mut Decoded,
+        out: &mut impl Records,
     ) -> Result<(), Problem> {
         if self.fast {
             let taken = fast::read(line, &self.vendor, |record| {
@@ -143,15 +143,15 @@ impl Binance {
         &mut self,
         line: &[u8],
         at: Coordinates,
-        out: &mut Decoded,
+        out: &mut impl Records,
     ) -> Result<(), Problem> {
         match general::read(line, &self.vendor)? {
             Message::Record(record) => {
                 let instrument = self.symbols.resolve(record.symbol)?;
                 record.add(instrument, at, out);
             }
-            Message::Snapshot => out.tally.depth_snapshots += 1,
-            Message::Control => out.tally.control += 1,
+            Message::Snapshot => out.tally().depth_snapshots += 1,
+            Message::Control => out.tally().control += 1,
         }
         Ok(())
     }
@@ -160,12 +160,12 @@ impl Binance {
 impl Record<'_> {
     /// Adds the record to `out`.
     #[inline(always)]
-    fn add(self, instrument: Instrument, at: Coordinates, out: &mut Decoded) {
+    fn add(self, instrument: Instrument, at: Coordinates, out: &mut impl Records) {
         let Self { symbol: _, ts_event, ts_recv, body } = self;
         match body {
             Body::Trade { trade_id, price, quantity, side, vendor_data } => {
-                out.tally.trades += 1;
-                out.trades.push(Trade {
+                out.tally().trades += 1;
+                out.trade(Trade {
                     instrument,
                     trade_id,
                     sequence: trade_id,
@@ -179,8 +179,8 @@ impl Record<'_> {
                 });
             }
             Body::Quote { sequence, bid_price, bid_quantity, ask_price, ask_quantity } => {
-                out.tally.quotes += 1;
-                out.quotes.push(Quote {
+                out.tally().quotes += 1;
+                out.quote(Quote {
                     instrument,
                     sequence,
                     ts_event,
@@ -194,8 +194,8 @@ impl Record<'_> {
                 });
             }
             Body::Depth { first, last } => {
-                out.tally.depth_updates += 1;
-                out.depths.push(Depth { instrument, first, last, ts_event, ts_recv, at });
+                out.tally().depth_updates += 1;
+                out.depth(Depth { instrument, first, last, ts_event, ts_recv, at });
             }
         }
     }

@@ -17,6 +17,37 @@ pub struct Decoded {
     pub tally: Tally,
 }
 
+/// Where messages go as records.
+pub trait Records {
+    fn trade(&mut self, trade: Trade);
+    fn quote(&mut self, quote: Quote);
+    fn depth(&mut self, depth: Depth);
+    fn reject(&mut self, reject: Reject);
+    fn tally(&mut self) -> &mut Tally;
+}
+
+impl Records for Decoded {
+    fn trade(&mut self, trade: Trade) {
+        self.trades.push(trade);
+    }
+
+    fn quote(&mut self, quote: Quote) {
+        self.quotes.push(quote);
+    }
+
+    fn depth(&mut self, depth: Depth) {
+        self.depths.push(depth);
+    }
+
+    fn reject(&mut self, reject: Reject) {
+        self.rejects.push(reject);
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}
+
 /// Messages by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
@@ -80,20 +111,26 @@ impl Decoder {
 
     /// Decodes one line (without its line end) into `out`; what cannot be decoded becomes a
     /// [`Reject`] there. An empty line is nothing.
-    pub fn decode(&mut self, line: &[u8], at: Coordinates, out: &mut Decoded) {
+    #[inline]
+    pub fn decode(&mut self, line: &[u8], at: Coordinates, out: &mut impl Records) {
         if line.is_empty() {
             return;
         }
         if let Err(problem) = self.messages.decode(line, at, out) {
-            out.tally.rejects += 1;
-            out.rejects.push(Reject {
-                venue: self.venue.clone(),
-                raw: line.to_vec(),
-                reason: problem.reason,
-                detail: problem.detail,
-                ts_recv: binance::receive_time(line),
-                at,
-            });
+            out.tally().rejects += 1;
+            out.reject(self.rejected(line, problem, at));
+        }
+    }
+
+    #[cold]
+    fn rejected(&self, line: &[u8], problem: Problem, at: Coordinates) -> Reject {
+        Reject {
+            venue: self.venue.clone(),
+            raw: line.to_vec(),
+            reason: problem.reason,
+            detail: problem.detail,
+            ts_recv: binance::receive_time(line),
+            at,
         }
     }
 }

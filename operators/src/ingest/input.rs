@@ -141,6 +141,8 @@ fn decompressed(read: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> 
     } else if head.starts_with(&ZSTD_MAGIC) {
         Ok(Box::new(zstd::stream::read::Decoder::with_buffer(buffered)?))
     } else {
-        Ok(Box::new(buffered))
+        // Blocks are read whole, so another copy in between would only cost.
+        let head = Cursor::new(head.to_vec());
+        Ok(Box::new(head.chain(buffered.into_inner())))
     }
 }
