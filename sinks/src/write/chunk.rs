@@ -55,7 +55,7 @@ pub(crate) struct PageFacts {
     pub(crate) extremes: Option<Extremes>,
 }
 
-/// Distinct values in order of appearance, encoded plainly.
+/// Distinct values, encoded plainly.
 pub(crate) struct Dictionary {
     pub(crate) bytes: Vec<u8>,
     pub(crate) values: usize,
@@ -70,10 +70,6 @@ pub(crate) struct Chunk {
 impl Chunk {
     pub(crate) fn new(column: ColumnDescPtr) -> Self {
         Self { column, pages: Vec::new() }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pages.is_empty()
     }
 
     /// Adds a data page: its levels, if any, and its values.

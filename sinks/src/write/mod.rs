@@ -6,6 +6,7 @@ mod bloom;
 mod chunk;
 mod columns;
 mod data_file;
+mod decimals;
 mod ids;
 mod market;
 mod order;
