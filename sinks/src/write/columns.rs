@@ -164,8 +164,12 @@ impl<'a> Texts<'a> {
         let texts = &self.dictionary.texts;
         let mut bytes = Vec::with_capacity(self.dictionary.bytes);
         texts.iter().for_each(|text| put_text(&mut bytes, text));
-        let filter = if self.has_bloom_filter && self.dictionary.bytes < DICTIONARY_BYTES_MAX {
-            let values = texts.len().max(1) as u64;
+        // Of one text the bounds tell as much as a filter.
+        let has_filter = self.has_bloom_filter
+            && texts.len() > 1
+            && self.dictionary.bytes < DICTIONARY_BYTES_MAX;
+        let filter = if has_filter {
+            let values = texts.len() as u64;
             let mut filter = Sbbf::new_with_ndv_fpp(values, BLOOM_FALSE_POSITIVES)?;
             texts.iter().for_each(|text| filter.insert(*text));
             Some(filter)

@@ -15,7 +15,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::Layout;
-use super::chunk::Compressor;
+use super::chunk::{Compressor, Effort};
 use super::columns::{Encoded, Ints, Longs, TextLists, Texts};
 use super::decimals::{Decimals, PRECISION, WideColumns, file_schema, wide_columns};
 use super::ids::MessageIds;
@@ -25,6 +25,10 @@ use super::order::{FileRows, Ordered};
 pub(crate) const PAGE_ROWS: usize = 20_480;
 /// Rows of a row group: between 128 Ki and 256 Ki.
 pub(crate) const ROW_GROUP_ROWS: usize = 8 * PAGE_ROWS;
+
+/// Rows of a call up to which compression takes its time: 3 µs a row, so at most an eighth of a
+/// second in each batch of a table and worker. Where rows come fast, batches have more of them.
+const THOROUGH_ROWS_MAX: usize = 2 * PAGE_ROWS;
 
 /// Rows gathered at a time: few enough that the cache holds them.
 const GATHERED_ROWS: usize = 64;
@@ -149,8 +153,10 @@ pub(crate) struct MarketEncoder<'a> {
 }
 
 impl<'a> MarketEncoder<'a> {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { compressor: Compressor::new()?, page: PageRows::default() })
+    /// For the files of `rows` rows in all.
+    pub(crate) fn new(rows: usize) -> Result<Self> {
+        let effort = if rows <= THOROUGH_ROWS_MAX { Effort::Thorough } else { Effort::Fast };
+        Ok(Self { compressor: Compressor::new(effort)?, page: PageRows::default() })
     }
 
     /// Encodes one file.
@@ -166,6 +172,8 @@ impl<'a> MarketEncoder<'a> {
         let schema = file_schema(&layout.parquet_schema, *wide)?;
         let mut file =
             SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), Arc::new(properties))?;
+        // A chunk of one page has the page's bounds and place.
+        let is_indexed = rows.len() > PAGE_ROWS;
         for of_group in rows.chunks(ROW_GROUP_ROWS) {
             let numbers = numbers_to_find(of_group);
             let mut columns = Columns::new(&schema, numbers, R::FEED)?;
@@ -174,7 +182,7 @@ impl<'a> MarketEncoder<'a> {
                 columns.page(&mut self.compressor, &self.page)?;
             }
             let mut row_group = file.next_row_group()?;
-            columns.finish(&mut self.compressor, &mut row_group)?;
+            columns.finish(&mut self.compressor, &mut row_group, is_indexed)?;
             row_group.close()?;
         }
         let metadata = file.finish()?;
@@ -372,9 +380,14 @@ impl<'a> Columns<'a> {
         self,
         compressor: &mut Compressor,
         row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        is_indexed: bool,
     ) -> Result<()> {
         for leaf in self.leaves {
-            let (bytes, close) = leaf.finish(compressor)?;
+            let (bytes, mut close) = leaf.finish(compressor)?;
+            if !is_indexed {
+                close.column_index = None;
+                close.offset_index = None;
+            }
             row_group.append_column(&bytes, close)?;
         }
         Ok(())
