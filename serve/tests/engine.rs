@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k2_model::{Nanos, time::NANOS_PER_DAY};
+use k2_model::{Coordinates, Decimal, Nanos, Origin, Side, Trade, VendorData, time::NANOS_PER_DAY};
 use k2_serve::{
     Answer, Engine, EngineConfig, Error, ErrorKind, Format, Limits, Request, write_rows,
 };
-use k2_sinks::{Lake, LakeConfig};
+use k2_sinks::{BatchId, Lake, LakeConfig, Sealed, Table};
 use support::racing::Racing;
 use support::{Job, START};
 
@@ -369,4 +369,88 @@ fn snapshots_are_a_table() {
     let found = answer(&engine, "SELECT \"table\", snapshot_id FROM snapshots WHERE is_current");
     let tables: BTreeSet<String> = lines(&found).into_iter().collect();
     assert_eq!(tables.len(), 4);
+}
+
+/// A file with decimals of 18 digits, one with the greatest of them, one with more digits in the
+/// price and one with more in both.
+fn files_of_every_width(job: &Job) -> Vec<Trade> {
+    const NARROW: i128 = 999_999_999_999_999_999;
+    let instrument = job.instruments.resolve("BINANCE", "BTCUSDT");
+    let decimals = |kind: u64, number: u64| {
+        let step = i128::from(number) * 10_000_000_000;
+        match kind {
+            0 => (61_837_630_000_000_000 + step, 20_000_000 + step % 7),
+            1 => (if number.is_multiple_of(2) { NARROW } else { -NARROW }, 1),
+            2 => (NARROW + 1 + step, 5_000_000_000),
+            _ => (-NARROW - 1 - step, k2_model::decimal::MAX),
+        }
+    };
+    let trade = |offset: u64| Trade {
+        instrument,
+        trade_id: offset,
+        sequence: offset,
+        ts_event: Nanos(START + offset as i64),
+        ts_recv: Nanos(START + offset as i64),
+        price: Decimal(decimals(offset / FILE_ROWS, offset % FILE_ROWS).0),
+        quantity: Decimal(decimals(offset / FILE_ROWS, offset % FILE_ROWS).1),
+        side: Side::Buy,
+        vendor_data: VendorData::EMPTY,
+        at: Coordinates { origin: Origin::new("feed.ndjson", 0), offset },
+    };
+    let trades: Vec<Trade> = (0..4 * FILE_ROWS).map(trade).collect();
+    for of_file in trades.chunks(FILE_ROWS as usize) {
+        let lower = job.lake.next_epoch();
+        let batch = BatchId { lower, upper: lower + 1, worker: 0, part: 0 };
+        let files = job.lake.write_trades(&batch, of_file.iter().collect()).unwrap();
+        let files = [(Table::Trades, files)].into();
+        job.lake.commit(Sealed { lower, upper: lower + 1, files, ..Sealed::default() }).unwrap();
+    }
+    trades
+}
+
+/// Several pages.
+const FILE_ROWS: u64 = 50_000;
+
+#[test]
+fn files_with_few_and_with_many_digits_answer_alike() {
+    let job = Job::new();
+    let trades = files_of_every_width(&job);
+    let engine = offline(&job);
+    let middle = |kind: u64| trades[(kind * FILE_ROWS + FILE_ROWS / 2) as usize].price;
+    let limits = [middle(0), middle(1), middle(2), middle(3), Decimal::ZERO, Decimal(1)];
+    for limit in limits {
+        for sign in [">", "<", "=", "<>"] {
+            let holds = |trade: &&Trade| match sign {
+                ">" => trade.price > limit,
+                "<" => trade.price < limit,
+                "=" => trade.price == limit,
+                _ => trade.price != limit,
+            };
+            let fit: Vec<&Trade> = trades.iter().filter(holds).collect();
+            let offsets: u64 = fit.iter().map(|trade| trade.at.offset).sum();
+            let sum = if fit.is_empty() { "null".to_owned() } else { offsets.to_string() };
+            for literal in [format!("{limit}"), format!("CAST('{limit}' AS DECIMAL(38,12))")] {
+                let question = format!(
+                    "SELECT count(*) AS n, sum(\"offset\") AS s FROM trades WHERE price {sign} {literal}"
+                );
+                let expected = format!("{{\"n\":{},\"s\":{sum}}}", fit.len());
+                assert_eq!(rows(&engine, &question), [expected], "{question}");
+            }
+        }
+    }
+    let ends = "SELECT max(price) AS p, min(price) AS q, max(quantity) AS r FROM trades";
+    let (greatest, least) = (trades.iter().map(|it| it.price), trades.iter().map(|it| it.price));
+    let expected = format!(
+        "{{\"p\":\"{}\",\"q\":\"{}\",\"r\":\"{}\"}}",
+        twelve(greatest.max().unwrap()),
+        twelve(least.min().unwrap()),
+        twelve(Decimal(k2_model::decimal::MAX)),
+    );
+    assert_eq!(rows(&engine, ends), [expected]);
+}
+
+/// With all twelve digits behind the point, as answers have them.
+fn twelve(value: Decimal) -> String {
+    let (sign, digits) = (if value.0 < 0 { "-" } else { "" }, value.0.unsigned_abs());
+    format!("{sign}{}.{:012}", digits / 1_000_000_000_000, digits % 1_000_000_000_000)
 }

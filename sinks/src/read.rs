@@ -8,9 +8,9 @@ use std::fs::File;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::ArrowError;
+use arrow_array::types::{Decimal128Type, Int64Type};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Schema};
 use arrow_select::filter::filter_record_batch;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use k2_model::Nanos;
@@ -23,7 +23,7 @@ use parquet::file::statistics::Statistics;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pin::{ColdPin, PlannedFile};
-use crate::table::Table;
+use crate::table::{DECIMAL_DIGITS, DECIMAL_SCALE, Table};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 16_384;
@@ -187,7 +187,7 @@ impl Task {
     /// The rows from the start on, with the columns asked for, in the order asked for.
     fn cut(&self, batch: &RecordBatch, is_whole: bool) -> Result<RecordBatch, ArrowError> {
         let order = self.columns.iter().map(|name| batch.schema().index_of(name));
-        let projected = batch.project(&order.collect::<Result<Vec<_>, _>>()?)?;
+        let projected = widen(&batch.project(&order.collect::<Result<Vec<_>, _>>()?)?)?;
         if is_whole {
             return Ok(projected);
         }
@@ -195,4 +195,26 @@ impl Task {
         let keep = BooleanArray::from_unary(times, |time| time >= self.from.0);
         filter_record_batch(&projected, &keep)
     }
+}
+
+/// Decimals as the table has them: a file may have been written with fewer digits. The numbers are
+/// the same ones.
+fn widen(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let table_type = DataType::Decimal128(DECIMAL_DIGITS, DECIMAL_SCALE);
+    let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        match field.data_type() {
+            DataType::Decimal128(_, DECIMAL_SCALE) if *field.data_type() != table_type => {
+                let values = column.as_primitive::<Decimal128Type>().clone();
+                let values = values.with_precision_and_scale(DECIMAL_DIGITS, DECIMAL_SCALE)?;
+                fields.push(Arc::new(field.as_ref().clone().with_data_type(table_type.clone())));
+                columns.push(Arc::new(values));
+            }
+            _ => {
+                fields.push(field.clone());
+                columns.push(column.clone());
+            }
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

@@ -171,7 +171,12 @@ impl Columns {
     }
 }
 
-const DECIMAL: PrimitiveType = PrimitiveType::Decimal { precision: 38, scale: 12 };
+/// Digits of a decimal, in all and after the point.
+pub(crate) const DECIMAL_DIGITS: u8 = 38;
+pub(crate) const DECIMAL_SCALE: i8 = 12;
+
+const DECIMAL: PrimitiveType =
+    PrimitiveType::Decimal { precision: DECIMAL_DIGITS as u32, scale: DECIMAL_SCALE as u32 };
 
 fn trade_columns(columns: &mut Columns) {
     columns.required(&["venue", "symbol", "raw_symbol", "asset_class"], PrimitiveType::String);

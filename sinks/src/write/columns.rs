@@ -14,7 +14,7 @@ use super::bits::{Hybrid, put_deltas, width_of};
 use super::bloom::NumberFilter;
 use super::chunk::{Chunk, Compressor, Dictionary, Extremes, PageFacts};
 
-/// A dictionary larger than this is given up: what follows is encoded plainly.
+/// A dictionary of texts larger than this is given up: what follows is encoded plainly.
 const DICTIONARY_BYTES_MAX: usize = 1 << 20;
 
 /// Chance that a bloom filter says "maybe" of a value that is not there. At 1 in 10 a filter costs
@@ -61,7 +61,7 @@ impl Longs {
     }
 }
 
-fn least_and_greatest<T: Copy + Ord>(values: &[T]) -> Option<(T, T)> {
+pub(crate) fn least_and_greatest<T: Copy + Ord>(values: &[T]) -> Option<(T, T)> {
     let first = *values.first()?;
     Some(
         values.iter().fold((first, first), |(least, greatest), value| {
@@ -74,159 +74,26 @@ fn long(bytes: &[u8]) -> i64 {
     i64::from_le_bytes(bytes.try_into().expect("a long has 8 bytes"))
 }
 
-fn decimal(bytes: &[u8]) -> i128 {
-    i128::from_be_bytes(bytes.try_into().expect("a decimal has 16 bytes"))
-}
-
 fn int(bytes: &[u8]) -> i32 {
     i32::from_le_bytes(bytes.try_into().expect("an int has 4 bytes"))
 }
 
 /// Facts of a page of a column that is neither optional nor repeated.
-fn flat(rows: usize, encoding: Encoding, extremes: Option<Extremes>) -> PageFacts {
+pub(crate) fn flat(rows: usize, encoding: Encoding, extremes: Option<Extremes>) -> PageFacts {
     PageFacts { rows, levels: rows, nulls: 0, encoding, extremes }
 }
 
 /// Appends a page's dictionary codes.
-fn put_codes(body: &mut Vec<u8>, dictionary_values: usize, put: impl FnOnce(&mut Hybrid<'_>)) {
+pub(crate) fn put_codes(
+    body: &mut Vec<u8>,
+    dictionary_values: usize,
+    put: impl FnOnce(&mut Hybrid<'_>),
+) {
     let width = width_of(dictionary_values.saturating_sub(1) as u64);
     body.push(width);
     let mut codes = Hybrid::new(body, width);
     put(&mut codes);
     codes.finish();
-}
-
-/// `decimal(38,12)` with a dictionary, or plainly where that is smaller.
-///
-/// Which one it is, is only tried for a row group of one page. Plain values are long before
-/// compression, so for larger row groups the dictionary also saves time.
-pub(crate) struct Decimals {
-    column: ColumnDescPtr,
-    chunk: Chunk,
-    dictionary: DecimalDictionary,
-    codes: Vec<u32>,
-    /// The first page, while it is the only one.
-    first: Option<Vec<i128>>,
-}
-
-impl Decimals {
-    pub(crate) fn new(column: ColumnDescPtr) -> Self {
-        Self {
-            chunk: Chunk::new(column.clone()),
-            column,
-            dictionary: DecimalDictionary::default(),
-            codes: Vec::new(),
-            first: None,
-        }
-    }
-
-    pub(crate) fn page(&mut self, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
-        if self.chunk.is_empty() && self.first.is_none() {
-            self.first = Some(values.to_vec());
-            return Ok(());
-        }
-        self.put_first(compressor)?;
-        self.put(compressor, values)
-    }
-
-    fn put_first(&mut self, compressor: &mut Compressor) -> Result<()> {
-        self.first.take().map_or(Ok(()), |first| self.put(compressor, &first))
-    }
-
-    fn put(&mut self, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
-        if self.dictionary.values.len() * 16 >= DICTIONARY_BYTES_MAX {
-            return put_plain(&mut self.chunk, compressor, values);
-        }
-        self.codes.clear();
-        self.codes.extend(values.iter().map(|value| self.dictionary.code(*value)));
-        let mut body = Vec::with_capacity(values.len() * 2);
-        put_codes(&mut body, self.dictionary.values.len(), |codes| codes.put_values(&self.codes));
-        let facts = flat(values.len(), Encoding::RLE_DICTIONARY, decimal_extremes(values));
-        self.chunk.add(compressor, &body, facts)
-    }
-
-    pub(crate) fn finish(mut self, compressor: &mut Compressor) -> Result<Encoded> {
-        let mut plain = None;
-        if let Some(first) = &self.first {
-            let mut chunk = Chunk::new(self.column.clone());
-            put_plain(&mut chunk, compressor, first)?;
-            plain = Some(chunk.finish(compressor, None, None, compare_decimals)?);
-        }
-        self.put_first(compressor)?;
-        let values = &self.dictionary.values;
-        let bytes = values.iter().flat_map(|value| value.to_be_bytes()).collect();
-        let dictionary = Dictionary { bytes, values: values.len() };
-        let encoded = self.chunk.finish(compressor, Some(dictionary), None, compare_decimals)?;
-        Ok(match plain {
-            Some(plain) if plain.0.len() < encoded.0.len() => plain,
-            _ => encoded,
-        })
-    }
-}
-
-fn put_plain(chunk: &mut Chunk, compressor: &mut Compressor, values: &[i128]) -> Result<()> {
-    let body: Vec<u8> = values.iter().flat_map(|value| value.to_be_bytes()).collect();
-    let facts = flat(values.len(), Encoding::PLAIN, decimal_extremes(values));
-    chunk.add(compressor, &body, facts)
-}
-
-fn decimal_extremes(values: &[i128]) -> Option<Extremes> {
-    least_and_greatest(values).map(|(least, greatest)| Extremes {
-        least: least.to_be_bytes().into(),
-        greatest: greatest.to_be_bytes().into(),
-    })
-}
-
-fn compare_decimals(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
-    decimal(a).cmp(&decimal(b))
-}
-
-/// Numbers distinct decimals in order of appearance. An open-addressing table; nothing iterates
-/// over it, so its order is nowhere seen.
-#[derive(Default)]
-struct DecimalDictionary {
-    values: Vec<i128>,
-    /// Code + 1 by hash; 0 is free. At most half full.
-    slots: Vec<u32>,
-}
-
-impl DecimalDictionary {
-    fn code(&mut self, value: i128) -> u32 {
-        if self.values.len() * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let mask = self.slots.len() - 1;
-        let mut at = slot_of(value, mask);
-        loop {
-            match self.slots[at] {
-                0 => {
-                    self.values.push(value);
-                    let code = self.values.len() as u32;
-                    self.slots[at] = code;
-                    return code - 1;
-                }
-                code if self.values[code as usize - 1] == value => return code - 1,
-                _ => at = (at + 1) & mask,
-            }
-        }
-    }
-
-    fn grow(&mut self) {
-        let size = (self.slots.len() * 4).max(256);
-        self.slots = vec![0; size];
-        for (code, value) in (1..).zip(&self.values) {
-            let mut at = slot_of(*value, size - 1);
-            while self.slots[at] != 0 {
-                at = (at + 1) & (size - 1);
-            }
-            self.slots[at] = code;
-        }
-    }
-}
-
-fn slot_of(value: i128, mask: usize) -> usize {
-    let mixed = (value as u64 ^ (value >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as usize & mask
 }
 
 /// Texts with a dictionary, in runs of equal ones; `None` is null.
@@ -297,8 +164,12 @@ impl<'a> Texts<'a> {
         let texts = &self.dictionary.texts;
         let mut bytes = Vec::with_capacity(self.dictionary.bytes);
         texts.iter().for_each(|text| put_text(&mut bytes, text));
-        let filter = if self.has_bloom_filter && self.dictionary.bytes < DICTIONARY_BYTES_MAX {
-            let values = texts.len().max(1) as u64;
+        // Of one text the bounds tell as much as a filter.
+        let has_filter = self.has_bloom_filter
+            && texts.len() > 1
+            && self.dictionary.bytes < DICTIONARY_BYTES_MAX;
+        let filter = if has_filter {
+            let values = texts.len() as u64;
             let mut filter = Sbbf::new_with_ndv_fpp(values, BLOOM_FALSE_POSITIVES)?;
             texts.iter().for_each(|text| filter.insert(*text));
             Some(filter)

@@ -115,12 +115,18 @@ impl Metrics {
 }
 
 /// Statistics have the same bytes as Iceberg's bounds: numbers little-endian, decimals big-endian.
+/// But for decimals of 64 bits, which are numbers to Parquet.
 fn datum(kind: &PrimitiveType, physical: PhysicalType, bytes: &[u8]) -> Result<Datum> {
+    let failed = |error| Error::of("read the bounds of a data file", error);
+    let is_decimal = matches!(kind, PrimitiveType::Decimal { .. });
+    if is_decimal && physical == PhysicalType::INT64 {
+        let narrow = bytes.try_into().map_err(|_| Error::corrupt("read a bound of 64 bits"))?;
+        let wide = i128::from(i64::from_le_bytes(narrow)).to_be_bytes();
+        return Datum::try_from_bytes(&wide, kind.clone()).map_err(failed);
+    }
     debug_assert!(
-        !matches!(kind, PrimitiveType::Decimal { .. })
-            || physical == PhysicalType::FIXED_LEN_BYTE_ARRAY,
-        "decimals are stored as fixed bytes"
+        !is_decimal || physical == PhysicalType::FIXED_LEN_BYTE_ARRAY,
+        "decimals are stored as numbers or as fixed bytes"
     );
-    Datum::try_from_bytes(bytes, kind.clone())
-        .map_err(|error| Error::of("read the bounds of a data file", error))
+    Datum::try_from_bytes(bytes, kind.clone()).map_err(failed)
 }

@@ -15,15 +15,20 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::Layout;
-use super::chunk::Compressor;
-use super::columns::{Decimals, Encoded, Ints, Longs, TextLists, Texts};
+use super::chunk::{Compressor, Effort};
+use super::columns::{Encoded, Ints, Longs, TextLists, Texts};
+use super::decimals::{Decimals, PRECISION, WideColumns, file_schema, wide_columns};
 use super::ids::MessageIds;
-use super::order::Ordered;
+use super::order::{FileRows, Ordered};
 
 /// Rows of a page, and so of what is gathered at once.
 pub(crate) const PAGE_ROWS: usize = 20_480;
 /// Rows of a row group: between 128 Ki and 256 Ki.
 pub(crate) const ROW_GROUP_ROWS: usize = 8 * PAGE_ROWS;
+
+/// Rows of a call up to which compression takes its time: 3 µs a row, so at most an eighth of a
+/// second in each batch of a table and worker. Where rows come fast, batches have more of them.
+const THOROUGH_ROWS_MAX: usize = 2 * PAGE_ROWS;
 
 /// Rows gathered at a time: few enough that the cache holds them.
 const GATHERED_ROWS: usize = 64;
@@ -57,6 +62,10 @@ impl Ordered for Trade {
 
     fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    fn wide_columns(&self) -> WideColumns {
+        wide_columns(&self.decimals()[..Self::DECIMALS.len()])
     }
 }
 
@@ -101,6 +110,10 @@ impl Ordered for Quote {
     fn sequence(&self) -> u64 {
         self.sequence
     }
+
+    fn wide_columns(&self) -> WideColumns {
+        wide_columns(&self.decimals()[..Self::DECIMALS.len()])
+    }
 }
 
 impl MarketRow for Quote {
@@ -140,30 +153,36 @@ pub(crate) struct MarketEncoder<'a> {
 }
 
 impl<'a> MarketEncoder<'a> {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { compressor: Compressor::new()?, page: PageRows::default() })
+    /// For the files of `rows` rows in all.
+    pub(crate) fn new(rows: usize) -> Result<Self> {
+        let effort = if rows <= THOROUGH_ROWS_MAX { Effort::Thorough } else { Effort::Fast };
+        Ok(Self { compressor: Compressor::new(effort)?, page: PageRows::default() })
     }
 
-    /// Encodes sorted `rows` into one file.
+    /// Encodes one file.
     pub(crate) fn encode<R: MarketRow>(
         &mut self,
         layout: &Layout,
-        rows: &[&'a R],
+        file_rows: &FileRows<'a, R>,
     ) -> Result<(Vec<u8>, ParquetMetaData)> {
+        let FileRows { rows, wide } = file_rows;
         let properties = WriterProperties::builder()
             .set_sorting_columns(Some(layout.sorting_columns.clone()))
             .build();
-        let schema = layout.parquet_schema.root_schema_ptr();
-        let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        let schema = file_schema(&layout.parquet_schema, *wide)?;
+        let mut file =
+            SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), Arc::new(properties))?;
+        // A chunk of one page has the page's bounds and place.
+        let is_indexed = rows.len() > PAGE_ROWS;
         for of_group in rows.chunks(ROW_GROUP_ROWS) {
             let numbers = numbers_to_find(of_group);
-            let mut columns = Columns::new(&layout.parquet_schema, numbers, R::FEED)?;
+            let mut columns = Columns::new(&schema, numbers, R::FEED)?;
             for of_page in of_group.chunks(PAGE_ROWS) {
-                self.page.gather(of_page);
-                columns.page(&mut self.compressor, &self.page, R::DECIMALS.len())?;
+                self.page.gather(of_page, *wide);
+                columns.page(&mut self.compressor, &self.page)?;
             }
             let mut row_group = file.next_row_group()?;
-            columns.finish(&mut self.compressor, &mut row_group)?;
+            columns.finish(&mut self.compressor, &mut row_group, is_indexed)?;
             row_group.close()?;
         }
         let metadata = file.finish()?;
@@ -195,13 +214,15 @@ struct PageRows<'a> {
     ts_events: Vec<i64>,
     ts_recvs: Vec<i64>,
     offsets: Vec<i64>,
-    decimals: [Vec<i128>; DECIMALS_MAX],
+    /// Each decimal column is in one of these two.
+    narrow_decimals: [Vec<i64>; DECIMALS_MAX],
+    wide_decimals: [Vec<i128>; DECIMALS_MAX],
 }
 
 impl<'a> PageRows<'a> {
     /// Rows lie scattered in memory. Column by column over a few rows at a time, the first column
     /// waits for all of them at once, and the others find them in the cache.
-    fn gather<R: MarketRow>(&mut self, rows: &[&'a R]) {
+    fn gather<R: MarketRow>(&mut self, rows: &[&'a R], wide: WideColumns) {
         self.clear();
         self.rows = rows.len();
         for rows in rows.chunks(GATHERED_ROWS) {
@@ -211,8 +232,12 @@ impl<'a> PageRows<'a> {
             self.ts_recvs.extend(rows.iter().map(|row| row.ts_recv().0));
             self.numbers.extend(rows.iter().map(|row| row.number() as i64));
             self.sequences.extend(rows.iter().map(|row| row.sequence() as i64));
-            for (index, column) in self.decimals.iter_mut().take(R::DECIMALS.len()).enumerate() {
-                column.extend(rows.iter().map(|row| row.decimals()[index].0));
+            for index in 0..R::DECIMALS.len() {
+                let values = rows.iter().map(|row| row.decimals()[index].0);
+                match wide >> index & 1 {
+                    0 => self.narrow_decimals[index].extend(values.map(narrowed)),
+                    _ => self.wide_decimals[index].extend(values),
+                }
             }
             for row in rows {
                 push_run(&mut self.instruments, row.instrument(), |a, b| is_same(a, b));
@@ -242,7 +267,8 @@ impl<'a> PageRows<'a> {
         ] {
             column.clear();
         }
-        self.decimals.iter_mut().for_each(Vec::clear);
+        self.narrow_decimals.iter_mut().for_each(Vec::clear);
+        self.wide_decimals.iter_mut().for_each(Vec::clear);
     }
 
     fn texts(
@@ -251,6 +277,12 @@ impl<'a> PageRows<'a> {
     ) -> impl Iterator<Item = (Option<&'a str>, usize)> + Clone {
         self.instruments.iter().map(move |(instrument, count)| (Some(text(instrument)), *count))
     }
+}
+
+/// Of a column that is not wide.
+fn narrowed(decimal: i128) -> i64 {
+    debug_assert!(i64::try_from(decimal).is_ok(), "wide decimals were looked for in every row");
+    decimal as i64
 }
 
 /// Equal handles point at the same parts.
@@ -281,7 +313,11 @@ enum Column<'a> {
     Ts(Longs),
     TsEvent(Longs),
     TsRecv(Longs),
-    Decimal(usize, Decimals),
+    /// A narrow decimal that is near the one before.
+    Price(usize, Longs),
+    /// Any other narrow decimal.
+    Quantity(usize, Decimals<i64>),
+    WideDecimal(usize, Decimals<i128>),
     Currency(Texts<'a>),
     Side(Texts<'a>),
     Conditions(TextLists<'a>),
@@ -295,7 +331,7 @@ enum Column<'a> {
 
 impl<'a> Columns<'a> {
     fn new(schema: &SchemaDescriptor, numbers: usize, feed: &'static str) -> Result<Self> {
-        let mut decimals = 0..;
+        let mut decimals = 0..DECIMALS_MAX;
         let leaf = |column: &ColumnDescPtr| {
             let path = column.path().parts();
             let column = column.clone();
@@ -318,34 +354,40 @@ impl<'a> Columns<'a> {
                 ("partition", _) => Column::Partition(Ints::new(column)),
                 ("offset", _) => Column::Offset(Longs::new(column)),
                 ("message_id", _) => Column::MessageId(MessageIds::new(column, feed)),
-                _ if column.type_precision() == 38 => {
-                    Column::Decimal(decimals.next().unwrap_or(0), Decimals::new(column))
-                }
-                (name, _) => {
-                    let message = format!("column {name} is unknown to this program");
-                    return Err(ParquetError::General(message));
-                }
+                (name, _) => match decimals.next() {
+                    Some(nth) if column.type_precision() == PRECISION => {
+                        Column::WideDecimal(nth, Decimals::new(column))
+                    }
+                    Some(nth) if name.ends_with("price") => Column::Price(nth, Longs::new(column)),
+                    Some(nth) if name.ends_with("quantity") => {
+                        Column::Quantity(nth, Decimals::new(column))
+                    }
+                    _ => {
+                        let message = format!("column {name} is unknown to this program");
+                        return Err(ParquetError::General(message));
+                    }
+                },
             })
         };
         Ok(Self { leaves: schema.columns().iter().map(leaf).collect::<Result<_>>()? })
     }
 
-    fn page(
-        &mut self,
-        compressor: &mut Compressor,
-        page: &PageRows<'a>,
-        decimals: usize,
-    ) -> Result<()> {
-        self.leaves.iter_mut().try_for_each(|leaf| leaf.page(compressor, page, decimals))
+    fn page(&mut self, compressor: &mut Compressor, page: &PageRows<'a>) -> Result<()> {
+        self.leaves.iter_mut().try_for_each(|leaf| leaf.page(compressor, page))
     }
 
     fn finish(
         self,
         compressor: &mut Compressor,
         row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        is_indexed: bool,
     ) -> Result<()> {
         for leaf in self.leaves {
-            let (bytes, close) = leaf.finish(compressor)?;
+            let (bytes, mut close) = leaf.finish(compressor)?;
+            if !is_indexed {
+                close.column_index = None;
+                close.offset_index = None;
+            }
             row_group.append_column(&bytes, close)?;
         }
         Ok(())
@@ -353,7 +395,7 @@ impl<'a> Columns<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn page(&mut self, zstd: &mut Compressor, page: &PageRows<'a>, decimals: usize) -> Result<()> {
+    fn page(&mut self, zstd: &mut Compressor, page: &PageRows<'a>) -> Result<()> {
         match self {
             Self::Venue(column) => column.page(zstd, page.texts(|it| &it.venue)),
             Self::Symbol(column) => column.page(zstd, page.texts(|it| &it.symbol)),
@@ -376,9 +418,14 @@ impl<'a> Column<'a> {
             Self::TsEvent(column) => column.page(zstd, &page.ts_events),
             Self::TsRecv(column) => column.page(zstd, &page.ts_recvs),
             Self::Offset(column) => column.page(zstd, &page.offsets),
-            Self::Decimal(index, column) => {
-                debug_assert!(*index < decimals, "each decimal column has its values");
-                column.page(zstd, &page.decimals[*index])
+            Self::Price(nth, column) => column.page(zstd, &page.narrow_decimals[*nth]),
+            Self::Quantity(nth, column) => {
+                column.page(&page.narrow_decimals[*nth]);
+                Ok(())
+            }
+            Self::WideDecimal(nth, column) => {
+                column.page(&page.wide_decimals[*nth]);
+                Ok(())
             }
             Self::Conditions(column) => column.empty_page(zstd, page.rows),
             Self::VendorKeys(column) => {
@@ -418,7 +465,9 @@ impl<'a> Column<'a> {
             Self::Conditions(column) | Self::VendorKeys(column) | Self::VendorValues(column) => {
                 column.finish(zstd)
             }
-            Self::Decimal(_, column) => column.finish(zstd),
+            Self::Price(_, column) => column.finish(zstd),
+            Self::Quantity(_, column) => column.finish(zstd),
+            Self::WideDecimal(_, column) => column.finish(zstd),
             Self::Partition(column) => column.finish(zstd),
             Self::MessageId(column) => column.finish(zstd),
         }

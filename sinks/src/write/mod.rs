@@ -6,6 +6,7 @@ mod bloom;
 mod chunk;
 mod columns;
 mod data_file;
+mod decimals;
 mod ids;
 mod market;
 mod order;
@@ -117,7 +118,7 @@ impl Writer<'_> {
 
     fn write_market<R: MarketRow>(&self, rows: &[&R]) -> Result<Vec<DataFile>> {
         let partitions: BTreeMap<_, _> = order::arrange(rows)?;
-        let mut encoder = MarketEncoder::new().map_err(not_encoded)?;
+        let mut encoder = MarketEncoder::new(rows.len()).map_err(not_encoded)?;
         let mut files = Vec::with_capacity(partitions.len());
         for ((day, bucket), rows) in partitions {
             let (bytes, metadata) = encoder.encode(self.layout, &rows).map_err(not_encoded)?;

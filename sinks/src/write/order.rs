@@ -9,6 +9,7 @@ use iceberg::spec::{Datum, Literal, PrimitiveLiteral, Transform};
 use iceberg::transform::create_transform_function;
 use k2_model::{Instrument, Nanos};
 
+use super::decimals::WideColumns;
 use crate::error::{Error, Result};
 use crate::table::BUCKETS;
 
@@ -17,16 +18,26 @@ pub(crate) trait Ordered {
     fn instrument(&self) -> &Instrument;
     fn ts_event(&self) -> Nanos;
     fn sequence(&self) -> u64;
+    fn wide_columns(&self) -> WideColumns;
 }
 
 /// A partition: the day and the bucket of the symbol.
 pub(crate) type Partition = (i32, i32);
 
-/// Cuts `rows` into partitions, each sorted by (symbol, ts, sequence).
-pub(crate) fn arrange<'a, R: Ordered>(rows: &[&'a R]) -> Result<BTreeMap<Partition, Vec<&'a R>>> {
+/// The rows of a file, sorted by (symbol, ts, sequence).
+pub(crate) struct FileRows<'a, R> {
+    pub(crate) rows: Vec<&'a R>,
+    /// The decimal columns that need all digits, in these rows or in others of their symbols.
+    pub(crate) wide: WideColumns,
+}
+
+/// Cuts `rows` into partitions.
+pub(crate) fn arrange<'a, R: Ordered>(
+    rows: &[&'a R],
+) -> Result<BTreeMap<Partition, FileRows<'a, R>>> {
     let mut groups = Groups::deal(rows);
     let mut dealt = groups.collect(rows);
-    let mut partitions: BTreeMap<Partition, Vec<&'a R>> = BTreeMap::new();
+    let mut partitions: BTreeMap<Partition, FileRows<'a, R>> = BTreeMap::new();
     let mut rest = dealt.as_mut_slice();
     let mut next = 0;
     while next < groups.sorted.len() {
@@ -42,7 +53,8 @@ pub(crate) fn arrange<'a, R: Ordered>(rows: &[&'a R]) -> Result<BTreeMap<Partiti
             // By more than the table's order, so that equal inputs give equal files.
             span.sort_by_key(|row| (ts(*row), row.sequence(), *row.instrument(), row.ts_event()));
         }
-        split_by_day(span, bucket_of(symbol)?, &mut partitions);
+        let wide = of_symbol.iter().fold(0, |wide, index| wide | groups.all[*index].wide);
+        split_by_day(span, bucket_of(symbol)?, wide, &mut partitions);
         rest = after;
         next += members;
     }
@@ -56,7 +68,8 @@ fn ts<R: Ordered>(row: &R) -> i64 {
 fn split_by_day<'a, R: Ordered>(
     span: &[&'a R],
     bucket: i32,
-    partitions: &mut BTreeMap<Partition, Vec<&'a R>>,
+    wide: WideColumns,
+    partitions: &mut BTreeMap<Partition, FileRows<'a, R>>,
 ) {
     let mut rest = span;
     while let Some(first) = rest.first() {
@@ -67,7 +80,10 @@ fn split_by_day<'a, R: Ordered>(
             false => rest.partition_point(|row| row.ts_event().day() <= day),
         };
         let (of_day, after) = rest.split_at(count);
-        partitions.entry((day, bucket)).or_default().extend_from_slice(of_day);
+        let file = partitions.entry((day, bucket));
+        let file = file.or_insert_with(|| FileRows { rows: Vec::new(), wide: 0 });
+        file.rows.extend_from_slice(of_day);
+        file.wide |= wide;
         rest = after;
     }
 }
@@ -101,6 +117,7 @@ struct Group {
     /// Whether the rows come in order of (ts, sequence).
     is_sorted: bool,
     last: (Nanos, u64),
+    wide: WideColumns,
 }
 
 impl Groups {
@@ -118,6 +135,7 @@ impl Groups {
                 group.is_sorted &= ordered(group.last) <= ordered(place);
             }
             group.last = place;
+            group.wide |= row.wide_columns();
             group.count += 1;
             of_row.push(index as u32);
         }
@@ -176,6 +194,7 @@ impl Slots {
                         count: 0,
                         is_sorted: true,
                         last: (Nanos(i64::MIN), 0),
+                        wide: 0,
                     });
                     self.slots[at] = groups.len() as u32;
                     break groups.len() - 1;

@@ -1,0 +1,227 @@
+//! Decimal columns: in which files 64 bits do, and how values that repeat are encoded.
+//!
+//! A table's decimals have 38 digits, and most files need 18 of them. Such a column is written as
+//! if its file were older than the widening of the column from `decimal(18,12)` to
+//! `decimal(38,12)`, which Iceberg lets any table go through, so its readers widen it.
+
+use std::sync::Arc;
+
+use parquet::basic::{Encoding, LogicalType, Repetition, Type as PhysicalType};
+use parquet::errors::Result;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
+
+use k2_model::Decimal;
+
+use super::chunk::{Chunk, Compressor, Dictionary, Extremes};
+use super::columns::{Encoded, flat, least_and_greatest, put_codes};
+use crate::table::DECIMAL_DIGITS;
+
+/// Digits of a table's decimals.
+pub(crate) const PRECISION: i32 = DECIMAL_DIGITS as i32;
+/// Digits of those that are kept as 64-bit numbers: the most that Parquet allows there.
+const PRECISION_NARROW: i32 = 18;
+/// The first number with more digits than that.
+const NARROW_END: u128 = 10u128.pow(PRECISION_NARROW as u32);
+
+/// A dictionary is used where each of its values comes this often on average. Otherwise codes,
+/// which do not compress, take more than they save.
+const REPEATS_MIN: usize = 3;
+
+/// Which decimal columns need all digits: bit n for the nth.
+pub(crate) type WideColumns = u8;
+
+/// The columns in which `row` needs all digits.
+pub(crate) fn wide_columns(row: &[Decimal]) -> WideColumns {
+    let is_wide = |value: &Decimal| value.0.unsigned_abs() >= NARROW_END;
+    (0..).zip(row).fold(0, |columns, (nth, value)| columns | u8::from(is_wide(value)) << nth)
+}
+
+/// The schema of a file: the table's, with all decimals narrow but `wide`.
+pub(crate) fn file_schema(table: &SchemaDescriptor, wide: WideColumns) -> Result<SchemaDescPtr> {
+    let mut decimals = 0..;
+    let field = |field: &TypePtr| {
+        let is_decimal = field.is_primitive() && field.get_precision() == PRECISION;
+        let nth = if is_decimal { decimals.next() } else { None };
+        match nth {
+            Some(nth) if wide >> nth & 1 == 0 => narrow(field).map(Arc::new),
+            _ => Ok(field.clone()),
+        }
+    };
+    let root = table.root_schema();
+    let fields = root.get_fields().iter().map(field).collect::<Result<Vec<_>>>()?;
+    let root = Type::group_type_builder(root.name()).with_fields(fields).build()?;
+    Ok(Arc::new(SchemaDescriptor::new(Arc::new(root))))
+}
+
+fn narrow(field: &Type) -> Result<Type> {
+    let info = field.get_basic_info();
+    debug_assert_eq!(info.repetition(), Repetition::REQUIRED, "decimals are there in every row");
+    let (precision, scale) = (PRECISION_NARROW, field.get_scale());
+    Type::primitive_type_builder(field.name(), PhysicalType::INT64)
+        .with_repetition(info.repetition())
+        .with_id(info.has_id().then(|| info.id()))
+        .with_logical_type(Some(LogicalType::Decimal { scale, precision }))
+        .with_precision(precision)
+        .with_scale(scale)
+        .build()
+}
+
+/// What a decimal is kept as.
+pub(crate) trait Unscaled: Copy + Ord {
+    /// As plain encoding and statistics have it.
+    fn bytes(self) -> impl AsRef<[u8]>;
+    fn of_bytes(bytes: &[u8]) -> Self;
+    /// As a start for hashing.
+    fn folded(self) -> u64;
+}
+
+impl Unscaled for i64 {
+    fn bytes(self) -> impl AsRef<[u8]> {
+        self.to_le_bytes()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        Self::from_le_bytes(bytes.try_into().expect("a narrow decimal has 8 bytes"))
+    }
+
+    fn folded(self) -> u64 {
+        self as u64
+    }
+}
+
+impl Unscaled for i128 {
+    fn bytes(self) -> impl AsRef<[u8]> {
+        self.to_be_bytes()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        Self::from_be_bytes(bytes.try_into().expect("a wide decimal has 16 bytes"))
+    }
+
+    fn folded(self) -> u64 {
+        self as u64 ^ (self >> 64) as u64
+    }
+}
+
+/// Decimals by their values: with a dictionary, or plainly where few values repeat.
+///
+/// Pages wait for the whole row group, because the dictionary is sorted: then neighbours in it are
+/// alike, and codes are as small as the values.
+pub(crate) struct Decimals<V> {
+    chunk: Chunk,
+    distinct: Distinct<V>,
+    /// Of all pages. At most [`ROW_GROUP_ROWS`](super::market::ROW_GROUP_ROWS).
+    codes: Vec<u32>,
+    pages: Vec<(usize, Option<Extremes>)>,
+}
+
+impl<V: Unscaled> Decimals<V> {
+    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+        Self {
+            chunk: Chunk::new(column),
+            distinct: Distinct { values: Vec::new(), slots: Vec::new() },
+            codes: Vec::new(),
+            pages: Vec::new(),
+        }
+    }
+
+    pub(crate) fn page(&mut self, values: &[V]) {
+        self.codes.extend(values.iter().map(|value| self.distinct.code(*value)));
+        let extremes = least_and_greatest(values).map(|(least, greatest)| Extremes {
+            least: least.bytes().as_ref().into(),
+            greatest: greatest.bytes().as_ref().into(),
+        });
+        self.pages.push((values.len(), extremes));
+    }
+
+    pub(crate) fn finish(mut self, compressor: &mut Compressor) -> Result<Encoded> {
+        let has_dictionary = self.distinct.values.len() * REPEATS_MIN <= self.codes.len();
+        if has_dictionary {
+            let ranks = self.distinct.sort();
+            self.codes.iter_mut().for_each(|code| *code = ranks[*code as usize]);
+        }
+        let values = self.distinct.values;
+        let mut codes = self.codes.as_slice();
+        for (rows, extremes) in self.pages {
+            let (of_page, rest) = codes.split_at(rows);
+            codes = rest;
+            let mut body = Vec::with_capacity(rows * 2);
+            let encoding = if has_dictionary {
+                put_codes(&mut body, values.len(), |codes| codes.put_values(of_page));
+                Encoding::RLE_DICTIONARY
+            } else {
+                of_page.iter().for_each(|code| put(&mut body, values[*code as usize]));
+                Encoding::PLAIN
+            };
+            self.chunk.add(compressor, &body, flat(rows, encoding, extremes))?;
+        }
+        let dictionary = has_dictionary.then(|| {
+            let mut bytes = Vec::with_capacity(values.len() * size_of::<V>());
+            values.iter().for_each(|value| put(&mut bytes, *value));
+            Dictionary { bytes, values: values.len() }
+        });
+        self.chunk.finish(compressor, dictionary, None, |a, b| V::of_bytes(a).cmp(&V::of_bytes(b)))
+    }
+}
+
+fn put<V: Unscaled>(out: &mut Vec<u8>, value: V) {
+    out.extend_from_slice(value.bytes().as_ref());
+}
+
+/// Numbers distinct values in order of appearance. An open-addressing table; nothing iterates
+/// over it, so its order is nowhere seen.
+struct Distinct<V> {
+    values: Vec<V>,
+    /// Code + 1 by hash; 0 is free. At most half full.
+    slots: Vec<u32>,
+}
+
+impl<V: Unscaled> Distinct<V> {
+    fn code(&mut self, value: V) -> u32 {
+        if self.values.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = slot_of(value, mask);
+        loop {
+            match self.slots[at] {
+                0 => {
+                    self.values.push(value);
+                    let code = self.values.len() as u32;
+                    self.slots[at] = code;
+                    return code - 1;
+                }
+                code if self.values[code as usize - 1] == value => return code - 1,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 4).max(256);
+        self.slots = vec![0; size];
+        for (code, value) in (1..).zip(&self.values) {
+            let mut at = slot_of(*value, size - 1);
+            while self.slots[at] != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = code;
+        }
+    }
+
+    /// Sorts the values, and answers the new code of each old one.
+    fn sort(&mut self) -> Vec<u32> {
+        let mut sorted: Vec<(V, u32)> = self.values.iter().copied().zip(0..).collect();
+        sorted.sort_unstable();
+        let mut ranks = vec![0; sorted.len()];
+        for (rank, (value, code)) in sorted.into_iter().enumerate() {
+            self.values[rank] = value;
+            ranks[code as usize] = rank as u32;
+        }
+        ranks
+    }
+}
+
+fn slot_of<V: Unscaled>(value: V, mask: usize) -> usize {
+    (value.folded().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask
+}
