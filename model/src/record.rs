@@ -40,6 +40,15 @@ pub struct Stream {
     pub data_type: DataType,
 }
 
+impl Stream {
+    /// What the ids of all messages of the stream begin with: `VENUE/RAWSYMBOL/DATATYPE/`. The
+    /// number follows, so that the same message has the same id wherever it came from.
+    pub fn message_id_prefix(&self) -> String {
+        let Self { instrument, data_type } = self;
+        format!("{}/{}/{}/", instrument.venue, instrument.raw_symbol, data_type.as_str())
+    }
+}
+
 /// The aggressor's side.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

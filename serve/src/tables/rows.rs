@@ -15,6 +15,7 @@ use k2_dataflows::live::{Chunk, Rows, Tail};
 use k2_model::{
     Coordinates, Decimal, GapChange, Instrument, Nanos, Quote, Reject, Trade, VendorData,
 };
+use k2_operators::Numbered;
 use k2_sinks::Table;
 
 use crate::constraint::Key;
@@ -196,8 +197,7 @@ impl Row for Trade {
             "side" => texts(rows, |row| row.side.as_str()),
             "vendor_data" => pairs(rows, |row| &row.vendor_data),
             "message_id" => owned_texts(rows, |row| {
-                let instrument = row.instrument;
-                format!("{}/{}/trades/{}", instrument.venue, instrument.raw_symbol, row.trade_id)
+                format!("{}{}", row.stream().message_id_prefix(), row.trade_id)
             }),
             _ => {
                 let clocks = |row: &Self| (row.ts_event, row.ts_recv);
@@ -253,8 +253,7 @@ impl Row for Quote {
             "ask_quantity" => decimals(rows, |row| row.ask_quantity),
             "vendor_data" => pairs(rows, |row| &row.vendor_data),
             "message_id" => owned_texts(rows, |row| {
-                let instrument = row.instrument;
-                format!("{}/{}/quotes/{}", instrument.venue, instrument.raw_symbol, row.sequence)
+                format!("{}{}", row.stream().message_id_prefix(), row.sequence)
             }),
             _ => {
                 let clocks = |row: &Self| (row.ts_event, row.ts_recv);

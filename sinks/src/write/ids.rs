@@ -7,7 +7,7 @@ use parquet::basic::Encoding;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use k2_model::Instrument;
+use k2_model::{DataType, Instrument, Stream};
 
 use super::bits::put_deltas;
 use super::chunk::{Chunk, Compressor, Extremes, PageFacts};
@@ -18,14 +18,13 @@ const DIGITS_MAX: usize = 20;
 
 pub(crate) struct MessageIds {
     chunk: Chunk,
-    /// `trades` or `quotes`.
-    feed: &'static str,
+    feed: DataType,
     prefix_lengths: Vec<i64>,
     suffix_lengths: Vec<i64>,
 }
 
 impl MessageIds {
-    pub(crate) fn new(column: ColumnDescPtr, feed: &'static str) -> Self {
+    pub(crate) fn new(column: ColumnDescPtr, feed: DataType) -> Self {
         let chunk = Chunk::new(column);
         Self { chunk, feed, prefix_lengths: Vec::new(), suffix_lengths: Vec::new() }
     }
@@ -46,7 +45,8 @@ impl MessageIds {
         for (instrument, count) in runs {
             let (run, after) = rest.split_at(*count);
             rest = after;
-            let name = prefix_of(instrument, self.feed);
+            let stream = Stream { instrument: **instrument, data_type: self.feed };
+            let name = stream.message_id_prefix();
             extremes.add(&name, run);
             last = self.put_run(&mut suffixes, &last, &name, run);
         }
@@ -101,10 +101,6 @@ impl MessageIds {
     pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
         self.chunk.finish(compressor, None, None, <[u8]>::cmp)
     }
-}
-
-fn prefix_of(instrument: &Instrument, feed: &str) -> String {
-    format!("{}/{}/{feed}/", instrument.venue, instrument.raw_symbol)
 }
 
 /// A number's decimal digits, at the end of the array.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use k2_model::instrument::InstrumentParts;
 use k2_model::record::VendorPairs;
-use k2_model::{Coordinates, Decimal, Instrument, Nanos, Origin, Quote, Side, Trade, VendorData};
+use k2_model::{
+    Coordinates, DataType, Decimal, Instrument, Nanos, Origin, Quote, Side, Trade, VendorData,
+};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
@@ -38,7 +40,7 @@ const DECIMALS_MAX: usize = 4;
 
 /// A trade or a quote.
 pub(crate) trait MarketRow: Ordered {
-    const FEED: &'static str;
+    const FEED: DataType;
     const DECIMALS: &'static [&'static str];
 
     /// The number in the message id.
@@ -70,7 +72,7 @@ impl Ordered for Trade {
 }
 
 impl MarketRow for Trade {
-    const FEED: &'static str = "trades";
+    const FEED: DataType = DataType::Trades;
     const DECIMALS: &'static [&'static str] = &["price", "quantity"];
 
     fn number(&self) -> u64 {
@@ -117,7 +119,7 @@ impl Ordered for Quote {
 }
 
 impl MarketRow for Quote {
-    const FEED: &'static str = "quotes";
+    const FEED: DataType = DataType::Quotes;
     const DECIMALS: &'static [&'static str] =
         &["bid_price", "bid_quantity", "ask_price", "ask_quantity"];
 
@@ -330,7 +332,7 @@ enum Column<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn new(schema: &SchemaDescriptor, numbers: usize, feed: &'static str) -> Result<Self> {
+    fn new(schema: &SchemaDescriptor, numbers: usize, feed: DataType) -> Result<Self> {
         let mut decimals = 0..DECIMALS_MAX;
         let leaf = |column: &ColumnDescPtr| {
             let path = column.path().parts();

@@ -1,13 +1,11 @@
 //! Disks that fail, fill up, or lose their power.
 
-mod support;
-
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::support::faults::{ScriptedFaults, SeededFaults};
+use crate::support::{Reports, claimed, config, numbers, offsets, offsets_in, sealed};
 use k2_sinks::{ErrorKind, Fault, Lake, Status, StorageOperation, Table};
-use support::faults::{ScriptedFaults, SeededFaults};
-use support::{Reports, claimed, config, numbers, offsets, offsets_in, sealed};
 
 /// Runs jobs on a failing disk until the trades `0..20` are in, then reads them on a sound one.
 fn survive(seed: u64) {
@@ -31,8 +29,8 @@ fn survive(seed: u64) {
                 break;
             }
             let (lower, upper) = (lake.next_epoch(), lake.next_epoch() + 1);
-            let rows = support::btc(at..at + 5);
-            let batch = support::batch_id(lower, upper);
+            let rows = crate::support::btc(at..at + 5);
+            let batch = crate::support::batch_id(lower, upper);
             let Ok(files) = lake.write_trades(&batch, rows.iter().collect()) else { break };
             let state = format!("state at {}", at + 5).into_bytes();
             let files = [(Table::Trades, files)].into();
@@ -91,8 +89,9 @@ fn a_stalled_sink_gives_up_when_told_to() {
     let lake = Lake::open(config).unwrap();
     lake.claim().unwrap();
     faults.add(StorageOperation::Sync, ".parquet", Fault::NoSpace, u32::MAX);
-    let rows = support::btc(0..1);
-    let error = lake.write_trades(&support::batch_id(0, 1), rows.iter().collect()).unwrap_err();
+    let rows = crate::support::btc(0..1);
+    let error =
+        lake.write_trades(&crate::support::batch_id(0, 1), rows.iter().collect()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
@@ -112,7 +111,7 @@ fn a_power_cut_leaves_no_half_written_file_under_a_name() {
         let next = lake.next_epoch();
         lake.commit(sealed(&lake, next, next + 10)).unwrap();
         drop(lake);
-        let lake = Lake::open(support::config(dir.path())).unwrap();
+        let lake = Lake::open(crate::support::config(dir.path())).unwrap();
         assert_eq!(offsets_in(&lake.pin(), Table::Trades), numbers(0..20), "{operation:?}");
     }
 }

@@ -1,18 +1,16 @@
 //! Exactly once: lost answers, lost races, crashes between tables, and writers that came back.
 
-mod support;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::support::catalogs::{Trick, TrickyCatalog};
+use crate::support::{
+    Reports, batch_id, btc, claimed, config, numbers, offsets, offsets_in, sealed, write,
+};
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
 use k2_model::{DataType, Gap, GapCause, GapChange, Nanos, Stream};
 use k2_sinks::{ErrorKind, Lake, LakeConfig, Sealed, Status, Table};
-use support::catalogs::{Trick, TrickyCatalog};
-use support::{
-    Reports, batch_id, btc, claimed, config, numbers, offsets, offsets_in, sealed, write,
-};
 
 fn tricky(dir: &std::path::Path) -> (Lake, Arc<TrickyCatalog>) {
     let mut config = config(dir);

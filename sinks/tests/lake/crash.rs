@@ -1,13 +1,11 @@
 //! The process dies at each fail point in turn, and the next one finds everything in order.
 
-mod support;
-
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::{config, numbers, offsets, offsets_in};
 use k2_sinks::failpoint::FAILPOINTS;
 use k2_sinks::{Lake, Table};
-use support::{config, numbers, offsets, offsets_in};
 
 /// Not a test: what the child does. From where it finds the lake, three batches of five.
 #[test]
@@ -18,8 +16,8 @@ fn job() {
     for _ in 0..3 {
         let at = lake.position().offsets.iter().next().map_or(0, |(_, next)| next);
         let (lower, upper) = (lake.next_epoch(), lake.next_epoch() + 5);
-        let batch = support::batch_id(lower, upper);
-        let rows = support::btc(at..at + 5);
+        let batch = crate::support::batch_id(lower, upper);
+        let rows = crate::support::btc(at..at + 5);
         let mut files = std::collections::BTreeMap::new();
         files.insert(Table::Trades, lake.write_trades(&batch, rows.iter().collect()).unwrap());
         // One reject for each trade, unless it is already in.
@@ -47,7 +45,7 @@ fn job() {
 
 fn run(dir: &std::path::Path, failpoint: Option<&str>) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["job", "--exact"]).env("K2_CRASH_DIR", dir).env("RUST_BACKTRACE", "0");
+    child.args(["crash::job", "--exact"]).env("K2_CRASH_DIR", dir).env("RUST_BACKTRACE", "0");
     if let Some(failpoint) = failpoint {
         child.env("K2_FAILPOINT", failpoint);
     }

@@ -1,7 +1,8 @@
 //! What is written is what Iceberg's own reader reads.
 
-mod support;
-
+use crate::support::{
+    MIDNIGHT, batch_id, btc, claimed, instrument, offsets, pairs, scan, trade, write,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
@@ -12,7 +13,6 @@ use k2_model::{
     RejectReason, Side, Stream, Trade, VendorData,
 };
 use k2_sinks::{ColdPin, DataFile, Lake, Sealed, Table};
-use support::{MIDNIGHT, batch_id, btc, claimed, instrument, offsets, pairs, scan, trade, write};
 
 /// The rows of a table, each as one text with all its columns, sorted.
 fn rows_of(batches: &[RecordBatch]) -> Vec<String> {
@@ -277,7 +277,7 @@ fn filters_on_decimals_find_the_same_rows_in_every_kind_of_file() {
         });
         let expected = trades.iter().filter(|trade| trade.price.0 > limit);
         let expected: Vec<i64> = expected.map(|trade| trade.at.offset as i64).collect();
-        assert!(support::longs(&found, "offset") == expected, "price above {limit}");
+        assert!(crate::support::longs(&found, "offset") == expected, "price above {limit}");
     }
 }
 
@@ -419,7 +419,7 @@ fn pruning_loses_no_row_also_where_texts_differ_late() {
             let scan = scan.build().unwrap();
             scan.to_arrow().await.unwrap().try_collect().await.unwrap()
         });
-        assert_eq!(support::count(&found), 10_000, "symbol {number}");
+        assert_eq!(crate::support::count(&found), 10_000, "symbol {number}");
         let files = pin.tables[&Table::Trades].files.iter();
         let meets = files.filter(|file| {
             file.symbol.as_ref().unwrap().meets(&symbol.as_str().into(), &symbol.as_str().into())
@@ -443,7 +443,10 @@ fn trades_are_read_back_from_a_time_on_in_the_same_order() {
             batches.map(Result::unwrap).collect()
         };
         let batches = read(2);
-        assert_eq!(support::longs(&batches, "offset"), support::numbers(from..200_000));
+        assert_eq!(
+            crate::support::longs(&batches, "offset"),
+            crate::support::numbers(from..200_000)
+        );
         assert_eq!(batches, read(1), "whatever the threads");
         for batch in &batches {
             assert_eq!(batch.num_columns(), 3, "nothing that was not asked for");
