@@ -1,5 +1,6 @@
 //! Runs this very program as a process of its own, and measures it from outside.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -39,7 +40,7 @@ pub(crate) struct Measured {
 }
 
 /// A command of this program.
-pub(crate) fn k2(arguments: &[&str]) -> Result<Command, Error> {
+pub(crate) fn k2(arguments: &[impl AsRef<OsStr>]) -> Result<Command, Error> {
     let program = std::env::current_exe().map_err(Error::io("find this program"))?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
@@ -48,11 +49,26 @@ pub(crate) fn k2(arguments: &[&str]) -> Result<Command, Error> {
 
 /// Runs a job over `input` to its end.
 pub(crate) fn job(input: &Path, dir: &Path, workers: usize) -> Result<Measured, Error> {
-    let (input, dir) = (text(input), text(dir));
-    let workers = workers.to_string();
-    let mut arguments = vec!["run", "--input", &input, "--data-dir", &dir];
-    arguments.extend(["--workers", &workers, "--no-listen", "--exit-at-end"]);
-    let mut command = k2(&arguments)?;
+    measured(k2(&job_arguments(input, dir, workers))?)
+}
+
+/// As [`job`], with all its threads on the first core.
+pub(crate) fn job_on_one_core(input: &Path, dir: &Path, workers: usize) -> Result<Measured, Error> {
+    let program = std::env::current_exe().map_err(Error::io("find this program"))?;
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(program).args(job_arguments(input, dir, workers));
+    measured(command)
+}
+
+fn job_arguments(input: &Path, dir: &Path, workers: usize) -> Vec<String> {
+    let (input, dir, workers) = (text(input), text(dir), workers.to_string());
+    let named = ["run", "--input", &input, "--data-dir", &dir, "--workers", &workers];
+    named.into_iter().chain(["--no-listen", "--exit-at-end"]).map(str::to_owned).collect()
+}
+
+/// Runs `command` to its end.
+fn measured(mut command: Command) -> Result<Measured, Error> {
+    command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let (before, begun) = (cpu(), Instant::now());
     let child = command.spawn().map_err(Error::io("run k2"))?;
