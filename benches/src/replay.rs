@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use k2_harness::generator::{Generator, GeneratorConfig};
 
-use crate::report::{Figure, Report};
-use crate::run::{Error, Measured, clear, job, job_on_one_core, query, scratch};
+use crate::report::{Figure, Report, file_name};
+use crate::run::{Error, Measured, clear, job, job_on_one_core, query, scratch, text};
 
 const MESSAGES_PER_SECOND: f64 = 2_500_000.0;
 const MEMORY_GIB: f64 = 1.5;
@@ -35,7 +35,7 @@ pub fn replay(options: &Replay) -> Result<Report, Error> {
         None => generate(&folder.join("market.ndjson"), options.messages)?,
     };
     let messages = count_lines(&input)?;
-    report.input("input", input.display());
+    report.input("input", file_name(&text(&input)));
     report.input("messages", messages);
     report.input("runs", options.runs);
     let dir = folder.join("data");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use k2_model::Nanos;
@@ -17,6 +18,8 @@ pub struct Report {
     pub question: &'static str,
     pub command: String,
     pub version: &'static str,
+    /// Of the checkout in which it was run, if it was run in one.
+    pub commit: Option<String>,
     /// When it was measured, ISO 8601 UTC.
     pub at: String,
     pub machine: Machine,
@@ -87,17 +90,31 @@ fn median(runs: &[f64]) -> f64 {
     }
 }
 
+/// The last part of a path; anything else as it is.
+pub(crate) fn file_name(argument: &str) -> String {
+    let path = Path::new(argument);
+    let name = path.file_name().filter(|_| path.is_absolute());
+    name.map_or_else(|| argument.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn commit() -> Option<String> {
+    let asked = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
+    let commit = String::from_utf8(asked.stdout).ok()?.trim().to_owned();
+    (!commit.is_empty()).then_some(commit)
+}
+
 impl Report {
     pub fn new(name: &'static str, question: &'static str) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at = Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)).to_string();
-        // The program's own path says nothing and differs on each machine.
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        // Where files lie says nothing and differs on each machine; the program's path too.
+        let arguments: Vec<String> = std::env::args().skip(1).map(|it| file_name(&it)).collect();
         Self {
             name,
             question,
             command: format!("k2 {}", arguments.join(" ")),
             version: env!("CARGO_PKG_VERSION"),
+            commit: commit(),
             at,
             machine: Machine::this(),
             input: Vec::new(),
