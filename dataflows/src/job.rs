@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use k2_model::time::NANOS_PER_SECOND;
-use k2_model::{Depth, InstrumentTable, Offsets, Quote, Time, Trade};
+use k2_model::{Depth, InstrumentTable, Quote, Time, Trade};
 use k2_operators::ingest::{
     Clock, Ended, IngestConfig, IngestStart, Input, RejectWatch, Source, SourceEnd, Stop, spawn,
 };
@@ -86,7 +86,7 @@ impl Job {
         let start = IngestStart {
             epoch: lake.next_epoch(),
             offsets: position.offsets.clone(),
-            stored: stored_anywhere(&lake),
+            stored: lake.table_offsets(Table::Gaps),
             marks: saved.marks.clone(),
         };
         let keys = &options.config;
@@ -152,6 +152,8 @@ impl Job {
         self.budget.close();
         let committed = self.committer.join().map_err(|panic| panicked(&*panic));
         let ended = self.reader.join().map_err(|panic| panicked(&*panic));
+        // A thread that wrote files may be a moment behind with letting go of the lake.
+        self.lake.release();
         if let Some(error) = self.failure.take() {
             return Err(error.into());
         }
@@ -162,12 +164,6 @@ impl Job {
         self.rejects.check(&self.metrics)?;
         Ok(ended)
     }
-}
-
-/// How far the table that is furthest ahead has come.
-fn stored_anywhere(lake: &Lake) -> Offsets {
-    let tables = Table::ALL.into_iter().map(|table| lake.table_offsets(table));
-    tables.fold(Offsets::default(), |furthest, offsets| furthest.furthest(&offsets))
 }
 
 fn ingest_config(

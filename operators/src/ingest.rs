@@ -96,7 +96,8 @@ pub struct IngestConfig {
 pub struct IngestStart {
     pub epoch: Time,
     pub offsets: Offsets,
-    /// Some table has rows up to here, beyond `offsets`: a run died between two tables.
+    /// The gap log goes up to here, beyond `offsets`: a run died between two tables. An epoch ends
+    /// here, so that what cancels out within an epoch is either all in the log or not at all.
     pub stored: Offsets,
     pub marks: BTreeMap<Origin, SourceMark>,
 }

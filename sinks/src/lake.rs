@@ -53,7 +53,7 @@ pub struct Lake {
     incarnation: AtomicU64,
     /// Held by a claim or a commit while it runs.
     standings: Mutex<Standings>,
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 impl fmt::Debug for Lake {
@@ -111,7 +111,7 @@ impl Lake {
             catalog,
             access,
             threads,
-            _lock: lock,
+            lock: Mutex::new(lock),
         })
     }
 
@@ -176,6 +176,13 @@ impl Lake {
         self.incarnation.store(incarnation.0, Ordering::Release);
         failpoint("claim.after");
         Ok(incarnation)
+    }
+
+    /// Lets the next job in, though something still holds this lake. Nothing can be committed
+    /// through it any more.
+    pub fn release(&self) {
+        self.lock_standings().incarnation = None;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Writes files of trades. They are in the table once a [`Sealed`] with them is committed.

@@ -49,10 +49,10 @@ fn a_paused_job_that_wakes_up_after_a_new_one_started_cannot_commit() {
         let lake = Arc::new(Lake::open(take_over).unwrap());
         let new = setup.start_on(lake).unwrap();
         let grown = [pieces[0], pieces[1]].concat();
-        case.write(if old_sees_all { &bytes } else { &grown });
+        case.grow(if old_sees_all { &bytes } else { &grown });
         let failed = wait_for(old);
         assert_eq!(kind(&failed), Some(ErrorKind::Fenced), "{failed}");
-        case.write(&bytes);
+        case.grow(&bytes);
         wait_until("the new job has read the rest", || {
             let offsets = new.lake().position().offsets.clone();
             let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;

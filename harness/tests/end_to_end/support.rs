@@ -1,7 +1,7 @@
 //! What the cases share: a market with every flaw, what must come of it, and the comparison.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -148,6 +148,14 @@ impl Case {
 
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// Lets the input grow to `bytes`, which begin with what it holds.
+    pub fn grow(&self, bytes: &[u8]) {
+        let path = &self.setup.inputs[0].path;
+        let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        let length = file.metadata().unwrap().len() as usize;
+        file.write_all(&bytes[length..]).unwrap();
     }
 
     /// Puts `bytes` in place of the input.

@@ -66,7 +66,7 @@ pub(super) struct Reader {
     pub stop: Stop,
     pub clock: Arc<dyn Clock>,
     pub epoch: Time,
-    /// O(e) of the table that is furthest ahead.
+    /// How far the gap log goes.
     pub stored: Offsets,
     pub next_worker: usize,
     pub pending: Pending,
