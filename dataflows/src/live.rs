@@ -5,7 +5,7 @@
 //! that stood there: reads never stop the dataflow, and never see half an epoch.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use imbl::{OrdMap, OrdSet, Vector};
@@ -13,8 +13,8 @@ use k2_model::{
     Bar, Gap, GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time,
     Timeframe, Trade,
 };
-use k2_operators::Batch;
 use k2_operators::sequence::StreamCounts;
+use k2_operators::{Batch, Kept, MarketBatch};
 use k2_sinks::ColdPin;
 
 /// How long a pin waits for workers that have not yet come as far as the seam: they are starting.
@@ -47,25 +47,21 @@ pub struct Version {
 /// Rows that are not yet in a published snapshot, by table.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    pub trades: Rows<Trade>,
-    pub quotes: Rows<Quote>,
-    pub rejects: Rows<Reject>,
-    pub gaps: Rows<GapChange>,
+    pub trades: Rows<MarketBatch<Trade>>,
+    pub quotes: Rows<MarketBatch<Quote>>,
+    pub rejects: Rows<Batch<Reject>>,
+    pub gaps: Rows<Batch<GapChange>>,
 }
 
-/// Chunks of rows in order of epoch.
-pub type Rows<R> = Vector<Arc<Chunk<R>>>;
+/// Chunks of batches `B` in order of epoch.
+pub type Rows<B> = Vector<Arc<Chunk<B>>>;
 
-/// The rows of one epoch. Immutable, shared with readers, dropped whole.
+/// The rows of one epoch, in batches `B`. Immutable, shared with readers, dropped whole.
 #[derive(Debug)]
-pub struct Chunk<R> {
+pub struct Chunk<B> {
     pub epoch: Time,
-    pub batches: Vec<Batch<R>>,
-    index: OnceLock<InstrumentIndex>,
+    pub batches: Vec<B>,
 }
-
-/// Instrument → the (batch, row) places of its rows; made when first asked for.
-type InstrumentIndex = Vec<(Instrument, Vec<(u32, u32)>)>;
 
 /// The maintained views of one worker's streams.
 #[derive(Clone, Debug, Default)]
@@ -178,10 +174,10 @@ fn lock(worker: &Mutex<Published>) -> MutexGuard<'_, Published> {
 
 impl LivePin {
     /// The rows of one table at the seam: live rows of epochs in `[F_c, F_q)`.
-    pub fn rows<'a, R: 'a>(
+    pub fn rows<'a, B: 'a>(
         &'a self,
-        pick: impl Fn(&'a Tail) -> &'a Rows<R> + 'a,
-    ) -> impl Iterator<Item = &'a Arc<Chunk<R>>> {
+        pick: impl Fn(&'a Tail) -> &'a Rows<B> + 'a,
+    ) -> impl Iterator<Item = &'a Arc<Chunk<B>>> {
         let (low, high) = (self.cold.frontier, self.frontier);
         let tails = self.versions.iter().map(move |version| pick(&version.tail));
         tails.flatten().filter(move |chunk| low <= chunk.epoch && chunk.epoch < high)
@@ -193,55 +189,36 @@ impl LivePin {
     }
 }
 
-impl<R> Chunk<R> {
-    pub fn new(epoch: Time, batches: Vec<Batch<R>>) -> Self {
-        Self { epoch, batches, index: OnceLock::new() }
+impl<B: Kept> Chunk<B> {
+    pub fn new(epoch: Time, batches: Vec<B>) -> Self {
+        Self { epoch, batches }
     }
 
     pub fn len(&self) -> usize {
-        self.batches.iter().map(|batch| batch.len()).sum()
+        self.batches.iter().map(Kept::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.batches.iter().all(|batch| batch.is_empty())
+        self.batches.iter().all(Kept::is_empty)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &R> {
-        self.batches.iter().flat_map(|batch| batch.iter())
+    pub fn rows(&self) -> impl Iterator<Item = B::Row> + '_ {
+        self.batches.iter().flat_map(Kept::rows)
     }
 
     /// Heap bytes of the rows themselves.
     pub fn bytes(&self) -> usize {
-        self.len() * size_of::<R>()
+        self.batches.iter().map(Kept::bytes).sum()
     }
 }
 
-impl<R: k2_operators::Numbered> Chunk<R> {
-    /// The rows of `instrument`, in the order in which they came.
-    pub fn of(&self, instrument: Instrument) -> impl Iterator<Item = &R> {
-        let index = self.index.get_or_init(|| self.make_index());
-        let found = index.binary_search_by_key(&instrument, |(key, _)| *key);
-        let places = found.map_or(&[][..], |at| &index[at].1);
-        places.iter().map(|&(batch, row)| &self.batches[batch as usize][row as usize])
-    }
-
-    fn make_index(&self) -> InstrumentIndex {
-        let mut places: std::collections::BTreeMap<Instrument, Vec<(u32, u32)>> =
-            std::collections::BTreeMap::new();
-        for (batch, rows) in self.batches.iter().enumerate() {
-            for (row, record) in rows.iter().enumerate() {
-                // Blocks are some megabytes at most, so both fit 32 bits.
-                places.entry(record.instrument()).or_default().push((batch as u32, row as u32));
-            }
-        }
-        places.into_iter().collect()
-    }
-}
-
-/// Drops the chunks below `frontier`, which are in a published snapshot.
-pub fn trim<R>(rows: &mut Rows<R>, frontier: Time) {
+/// Drops the chunks below `frontier`, which are in a published snapshot. Answers how many heap
+/// bytes of rows they held.
+pub fn trim<B: Kept>(rows: &mut Rows<B>, frontier: Time) -> usize {
     let stays = rows.iter().position(|chunk| chunk.epoch >= frontier).unwrap_or(rows.len());
+    let bytes = rows.iter().take(stays).map(|chunk| chunk.bytes()).sum();
     if stays > 0 {
         *rows = rows.skip(stays);
     }
+    bytes
 }

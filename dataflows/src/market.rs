@@ -152,7 +152,7 @@ fn open_gaps<R>(states: &[StreamState<R>]) -> Vec<Gap> {
 
 type JudgedStream<'scope, R> = StreamVec<'scope, Time, Rc<Judged<R>>>;
 
-fn unique<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, Batch<R>> {
+fn unique<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, R::Kept> {
     expand(judged, "Unique", |judged, _time, given| given.extend(judged.unique.iter().cloned()))
 }
 

@@ -19,10 +19,10 @@ use differential_dataflow::consolidation::consolidate;
 use imbl::OrdMap;
 use k2_model::{Bar, Gap, GapChange, Instrument, Nanos, Offsets, Quote, Reject, Stream};
 use k2_model::{Time, Timeframe, Trade};
-use k2_operators::Batch;
 use k2_operators::ingest::Binding;
 use k2_operators::kit::metrics::Metrics;
 use k2_operators::sequence::StreamCounts;
+use k2_operators::{Batch, Kept, MarketBatch};
 use k2_sinks::flow::{Committed, TableStreams};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -31,7 +31,7 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::live::{BarKey, Chunk, Live, Rows, Tail, Version, trim};
+use crate::live::{BarKey, Chunk, Live, Rows, Version, trim};
 use crate::views::bars::Bars;
 
 /// All that is published.
@@ -55,8 +55,8 @@ struct Changes {
     latest_quote: Changed<(Instrument, Quote)>,
     streams: Changed<(Stream, StreamCounts)>,
     gaps_open: Changed<Gap>,
-    trades: Vec<Batch<Trade>>,
-    quotes: Vec<Batch<Quote>>,
+    trades: Vec<MarketBatch<Trade>>,
+    quotes: Vec<MarketBatch<Quote>>,
     rejects: Vec<Batch<Reject>>,
     gaps: Vec<Batch<GapChange>>,
     offsets: Offsets,
@@ -79,7 +79,7 @@ pub fn publish(publications: Publications<'_>, live: Arc<Live>, metrics: Arc<Met
     let mut committed = builder.new_input(committed, Pipeline);
     builder.build(move |_capabilities| {
         let version = Version::default();
-        let mut publisher = Publisher { version, seam: 0, tail_bytes: 0, metrics };
+        let mut publisher = Publisher { version, seam: 0, metrics };
         // What is closed here as far as readers know.
         let mut published = 0;
         move |frontiers| {
@@ -166,8 +166,6 @@ struct Publisher {
     version: Version,
     /// Rows of epochs below it are in a published snapshot.
     seam: Time,
-    /// This worker's part of the gauge.
-    tail_bytes: u64,
     metrics: Arc<Metrics>,
 }
 
@@ -189,10 +187,12 @@ impl Publisher {
                 version.views.gaps_open.remove(&gap);
             }
         }
-        append(&mut version.tail.trades, epoch, changes.trades);
-        append(&mut version.tail.quotes, epoch, changes.quotes);
-        append(&mut version.tail.rejects, epoch, changes.rejects);
-        append(&mut version.tail.gaps, epoch, changes.gaps);
+        let tail = &mut version.tail;
+        let appended = append(&mut tail.trades, epoch, changes.trades)
+            + append(&mut tail.quotes, epoch, changes.quotes)
+            + append(&mut tail.rejects, epoch, changes.rejects)
+            + append(&mut tail.gaps, epoch, changes.gaps);
+        self.metrics.tail_bytes.add(appended as u64);
         for (origin, next) in changes.offsets.iter() {
             version.offsets.insert(origin, next);
         }
@@ -206,26 +206,25 @@ impl Publisher {
 
     fn trim(&mut self) -> Version {
         let tail = &mut self.version.tail;
-        trim(&mut tail.trades, self.seam);
-        trim(&mut tail.quotes, self.seam);
-        trim(&mut tail.rejects, self.seam);
-        trim(&mut tail.gaps, self.seam);
-        let before = std::mem::replace(&mut self.tail_bytes, tail_bytes(tail));
-        self.metrics.tail_bytes.add(self.tail_bytes.wrapping_sub(before));
+        let dropped = trim(&mut tail.trades, self.seam)
+            + trim(&mut tail.quotes, self.seam)
+            + trim(&mut tail.rejects, self.seam)
+            + trim(&mut tail.gaps, self.seam);
+        // A gauge: to take away is to add what wraps around.
+        self.metrics.tail_bytes.add((dropped as u64).wrapping_neg());
         self.version.clone()
     }
 }
 
-fn append<R>(rows: &mut Rows<R>, epoch: Time, batches: Vec<Batch<R>>) {
-    if !batches.is_empty() {
-        rows.push_back(Arc::new(Chunk::new(epoch, batches)));
+/// Answers how many heap bytes the rows have.
+fn append<B: Kept>(rows: &mut Rows<B>, epoch: Time, batches: Vec<B>) -> usize {
+    if batches.is_empty() {
+        return 0;
     }
-}
-
-fn tail_bytes(tail: &Tail) -> u64 {
-    let trades: usize = tail.trades.iter().map(|chunk| chunk.bytes()).sum();
-    let quotes: usize = tail.quotes.iter().map(|chunk| chunk.bytes()).sum();
-    (trades + quotes) as u64
+    let chunk = Chunk::new(epoch, batches);
+    let bytes = chunk.bytes();
+    rows.push_back(Arc::new(chunk));
+    bytes
 }
 
 /// What changes come to, removals first, so that a key's new value is what stays.

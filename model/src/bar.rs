@@ -91,6 +91,7 @@ impl Bar {
         Self::of_parts(trade.ts_event, trade.sequence, trade.price, trade.quantity)
     }
 
+    #[inline]
     pub fn of_parts(ts_event: Nanos, sequence: u64, price: Decimal, quantity: Decimal) -> Self {
         let edge = Edge { ts_event, sequence, price };
         Self {
@@ -104,6 +105,7 @@ impl Bar {
         }
     }
 
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         self.open = self.open.min(other.open);
         self.close = self.close.max(other.close);

@@ -11,6 +11,9 @@ pub const ONE: i128 = 1_000_000_000_000;
 /// The largest magnitude that a `decimal(38,12)` holds: 10^38 - 1.
 pub const MAX: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
 
+/// The least magnitude with more than 18 digits.
+const NARROW_END: u128 = 1_000_000_000_000_000_000;
+
 /// A decimal with 12 digits behind the point, at most 38 in all. Zero is the default.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -43,6 +46,12 @@ impl std::error::Error for DecimalError {}
 
 impl Decimal {
     pub const ZERO: Self = Self(0);
+
+    /// In 64 bits, if it has at most 18 digits: as many as any 64-bit decimal may have.
+    #[inline]
+    pub fn narrow(self) -> Option<i64> {
+        (self.0.unsigned_abs() < NARROW_END).then_some(self.0 as i64)
+    }
 
     /// Reads `[-]digits[.digits]`. Zeros behind the twelfth decimal are no loss and are accepted.
     pub fn parse(text: &[u8]) -> Result<Self, DecimalError> {
@@ -81,11 +90,13 @@ impl Decimal {
     }
 
     /// The exact product, with 24 digits behind the point.
+    #[inline]
     pub fn times(self, other: Self) -> Wide {
         Wide::product(self.0, other.0)
     }
 
     /// The sum, held at the ends of the range of `decimal(38,12)`.
+    #[inline]
     pub fn saturating_add(self, other: Self) -> Self {
         Self((self.0 + other.0).clamp(-MAX, MAX))
     }
@@ -125,6 +136,7 @@ pub struct Wide {
 impl Wide {
     pub const ZERO: Self = Self { high: 0, low: 0 };
 
+    #[inline]
     fn product(a: i128, b: i128) -> Self {
         let (x, y) = (a.unsigned_abs(), b.unsigned_abs());
         let magnitude = match (u64::try_from(x), u64::try_from(y)) {
@@ -147,6 +159,7 @@ impl Wide {
     }
 
     #[must_use]
+    #[inline]
     pub fn plus(self, other: Self) -> Self {
         let (low, carry) = self.low.overflowing_add(other.low);
         Self { high: self.high.wrapping_add(other.high).wrapping_add(i128::from(carry)), low }

@@ -103,11 +103,13 @@ impl Instrument {
     }
 
     /// Where the instrument's records go: a hash of its names that is the same in each process.
+    #[inline]
     pub fn route(self) -> u64 {
         self.0.route
     }
 
     /// A number that tells instruments apart within this process; for tables, never for order.
+    #[inline]
     pub fn address(self) -> usize {
         std::ptr::from_ref(self.0).addr()
     }
@@ -138,6 +140,7 @@ impl PartialOrd for Instrument {
 /// By the hash of the name, which is the same everywhere and compares in one step; by the name
 /// itself where two hashes meet. Not the order of names: who shows names sorts by them.
 impl Ord for Instrument {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         if self == other {
             return Ordering::Equal;

@@ -217,6 +217,7 @@ impl VendorData {
         if pairs.is_empty() { Self::EMPTY } else { Self::Shared(VENDOR_DATA.intern(pairs)) }
     }
 
+    #[inline]
     pub fn pairs(&self) -> &VendorPairs {
         match self {
             Self::Shared(pairs) => pairs,
@@ -226,6 +227,7 @@ impl VendorData {
 }
 
 impl PartialEq for VendorData {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.pairs(), other.pairs()) || self.pairs() == other.pairs()
     }

@@ -21,16 +21,19 @@ pub struct Nanos(pub i64);
 
 impl Nanos {
     /// The largest multiple of `step_ns` that is not after `self`. `step_ns` must be positive.
+    #[inline]
     pub fn floor(self, step_ns: i64) -> Self {
         Self(self.0.div_euclid(step_ns).saturating_mul(step_ns))
     }
 
     /// Microseconds since the epoch, rounded down: the unit of Iceberg's `timestamptz`.
+    #[inline]
     pub fn micros(self) -> i64 {
         self.0.div_euclid(NANOS_PER_MICRO)
     }
 
     /// Days since the epoch, rounded down: Iceberg's `day` transform.
+    #[inline]
     pub fn day(self) -> i32 {
         // i64 nanoseconds span about 106,751 days either way, so this always fits.
         self.0.div_euclid(NANOS_PER_DAY) as i32

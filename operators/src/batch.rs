@@ -8,6 +8,8 @@ use k2_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::market_batch::{Grouped, MarketBatch};
+
 /// Rows of one block of input for one worker. A whole parcel crosses the exchange at once, so
 /// that crossing costs nothing a row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +25,42 @@ pub struct Parcel<R> {
 
 /// Rows that the operators of one worker and its readers share. Never changed once made.
 pub type Batch<R> = Arc<Vec<R>>;
+
+/// How rows of a kind are kept and shared once they are judged.
+pub trait Kept: Clone + Send + Sync + 'static {
+    type Row;
+
+    /// Keeps the rows of a block that are in `grouped`, in that order.
+    fn keep(rows: &[Self::Row], grouped: Grouped<'_>) -> Self;
+    fn len(&self) -> usize;
+    /// Heap bytes of the rows themselves.
+    fn bytes(&self) -> usize;
+    fn rows(&self) -> impl Iterator<Item = Self::Row> + '_;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<R: Clone + Send + Sync + 'static> Kept for Batch<R> {
+    type Row = R;
+
+    fn keep(rows: &[R], grouped: Grouped<'_>) -> Self {
+        Self::new(grouped.of(rows).cloned().collect())
+    }
+
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self[..])
+    }
+
+    fn rows(&self) -> impl Iterator<Item = R> + '_ {
+        self.iter().cloned()
+    }
+}
 
 /// The end of a batch `[lower, upper)` of epochs that will be committed as one.
 ///
@@ -59,6 +97,9 @@ pub struct StateShard {
 
 /// What `sequence` needs to know of a record.
 pub trait Numbered: timely::ExchangeData + Sync + Clone + Ord {
+    /// How the unique records are kept.
+    type Kept: Kept<Row = Self>;
+
     const DATA_TYPE: DataType;
     /// A hole in the numbers is a gap. Without it the numbers only tell repeats.
     const DENSE: bool;
@@ -91,6 +132,8 @@ fn halves(number: i128) -> [u64; 2] {
 }
 
 impl Numbered for Trade {
+    type Kept = MarketBatch<Self>;
+
     const DATA_TYPE: DataType = DataType::Trades;
     const DENSE: bool = true;
 
@@ -125,6 +168,8 @@ impl Numbered for Trade {
 }
 
 impl Numbered for Quote {
+    type Kept = MarketBatch<Self>;
+
     const DATA_TYPE: DataType = DataType::Quotes;
     const DENSE: bool = false;
 
@@ -161,6 +206,8 @@ impl Numbered for Quote {
 }
 
 impl Numbered for Depth {
+    type Kept = Batch<Self>;
+
     const DATA_TYPE: DataType = DataType::Depth;
     const DENSE: bool = true;
 

@@ -5,9 +5,11 @@ pub mod decode;
 mod error;
 pub mod ingest;
 pub mod kit;
+pub mod market_batch;
 pub mod sequence;
 pub mod state;
 
-pub use batch::{Batch, Boundary, Numbered, Parcel, SourceMark, StateShard};
+pub use batch::{Batch, Boundary, Kept, Numbered, Parcel, SourceMark, StateShard};
 pub use error::Error;
+pub use market_batch::{MarketBatch, MarketColumns, MarketRecord};
 pub use state::SavedState;

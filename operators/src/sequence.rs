@@ -15,16 +15,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use k2_model::{
-    Coordinates, Gap, GapCause, GapChange, Offsets, Reject, RejectReason, Stream, Time,
+    Coordinates, Gap, GapCause, GapChange, Nanos, Offsets, Reject, RejectReason, Stream, Time,
 };
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::batch::{Batch, Boundary, Numbered, Parcel, StateShard};
+use crate::batch::{Boundary, Kept, Numbered, Parcel, StateShard};
 use crate::kit::instruments::AddressMap;
 use crate::kit::metrics::Metrics;
 use crate::kit::stash::Stash;
+use crate::market_batch::Grouping;
 
 pub mod ids;
 pub mod prints;
@@ -36,10 +37,9 @@ pub use runs::Hole;
 pub use stream::{Numbers, StreamCounts, StreamState, Verdict};
 
 /// What one worker found in one time.
-#[derive(Debug)]
-pub struct Judged<R> {
-    /// Records seen for the first time, in order of offset within each block.
-    pub unique: Vec<Batch<R>>,
+pub struct Judged<R: Numbered> {
+    /// Records seen for the first time and not yet stored, block by block.
+    pub unique: Vec<R::Kept>,
     /// Records whose number came before with other content, and those that had no room.
     pub rejects: Vec<Reject>,
     /// Gaps as they change over this time; what opened and healed within it is not here.
@@ -119,17 +119,49 @@ struct Streams<R> {
     window: WindowLimits,
     metrics: Arc<Metrics>,
     /// Of each state what this time changed; empty between times.
-    touched: Vec<Touched>,
+    touched: Vec<Touched<R>>,
     touched_places: Vec<usize>,
+    /// The streams of the block at hand.
+    places_here: Vec<usize>,
+    /// The unique records of the block at hand.
+    grouping: Grouping,
 }
 
-#[derive(Clone, Default)]
-struct Touched {
+#[derive(Clone)]
+struct Touched<R> {
     counts: StreamCounts,
-    /// (Event time, number) and place (batch, offset) of the latest unique record.
-    latest: Option<(i64, u64, usize, u64)>,
+    /// The latest unique record.
+    latest: Option<R>,
+    /// (Event time, number) and row of the latest unique record of the block at hand.
+    latest_here: Option<(Nanos, u64, usize)>,
     holes: BTreeMap<Hole, (i64, Option<Coordinates>)>,
     is_touched: bool,
+    is_touched_here: bool,
+}
+
+impl<R> Default for Touched<R> {
+    fn default() -> Self {
+        Self {
+            counts: StreamCounts::default(),
+            latest: None,
+            latest_here: None,
+            holes: BTreeMap::new(),
+            is_touched: false,
+            is_touched_here: false,
+        }
+    }
+}
+
+impl<R: Numbered> Touched<R> {
+    /// Keeps the latest record of a block whose rows are about to go.
+    fn end_block(&mut self, rows: &[R]) {
+        self.is_touched_here = false;
+        let Some((ts_event, number, at)) = self.latest_here.take() else { return };
+        let place = |row: &R| (row.ts_event(), row.numbers().1);
+        if self.latest.as_ref().is_none_or(|latest| place(latest) < (ts_event, number)) {
+            self.latest = Some(rows[at].clone());
+        }
+    }
 }
 
 impl<R: Numbered> Streams<R> {
@@ -146,6 +178,8 @@ impl<R: Numbered> Streams<R> {
             metrics,
             touched,
             touched_places: Vec::new(),
+            places_here: Vec::new(),
+            grouping: Grouping::default(),
         }
     }
 
@@ -154,44 +188,34 @@ impl<R: Numbered> Streams<R> {
         parcels.sort_by_key(|parcel| (parcel.origin, parcel.first_offset));
         let mut rejects = Vec::new();
         let mut unique = Vec::with_capacity(parcels.len());
-        for (at, parcel) in parcels.into_iter().enumerate() {
-            let rows = self.judge_parcel(at, parcel, &mut rejects);
-            unique.push(Arc::new(rows));
+        for parcel in parcels {
+            unique.push(self.judge_parcel(&parcel, &mut rejects));
         }
-        let mut judged = self.finish_time(&unique, rejects);
-        self.drop_stored(&mut unique);
         unique.retain(|batch| !batch.is_empty());
-        judged.unique = unique;
+        let mut judged = self.finish_time(unique, rejects);
         judged.state = arrivals.ends.first().map(|&upper| self.save(upper));
         judged
     }
 
-    /// Keeps the unique rows of one parcel.
-    fn judge_parcel(&mut self, at: usize, parcel: Parcel<R>, rejects: &mut Vec<Reject>) -> Vec<R> {
-        let mut rows = parcel.rows;
+    /// Keeps the unique rows of one parcel, but those that an earlier run has stored beyond the
+    /// resume position.
+    fn judge_parcel(&mut self, parcel: &Parcel<R>, rejects: &mut Vec<Reject>) -> R::Kept {
+        let rows = &parcel.rows;
+        let stored = self.stored.next(parcel.origin);
         let mut last_seen = (usize::MAX, 0);
-        rows.retain(|row| {
+        for (at, row) in rows.iter().enumerate() {
             let address = row.instrument().address();
             if last_seen.0 != address {
                 last_seen = (address, self.place_of(row));
             }
             let place = last_seen.1;
-            let touched = &mut self.touched[place];
-            if !touched.is_touched {
-                touched.is_touched = true;
-                self.touched_places.push(place);
-            }
-            let holes = &mut touched.holes;
-            let report = |hole: Hole, diff: i8| {
-                let (sum, cause) = holes.entry(hole).or_default();
-                *sum += i64::from(diff);
-                *cause = Some(row.at());
-            };
-            let verdict = self.states[place].judge(row, self.window, &mut touched.counts, report);
-            match verdict {
+            match self.judge_row(row, place) {
                 Verdict::Unique => {
-                    let latest = (row.ts_event().0, row.numbers().1, at, row.at().offset);
-                    touched.latest = touched.latest.max(Some(latest));
+                    let latest = &mut self.touched[place].latest_here;
+                    *latest = (*latest).max(Some((row.ts_event(), row.numbers().1, at)));
+                    if row.at().offset >= stored {
+                        self.grouping.add(at, place);
+                    }
                 }
                 Verdict::Duplicate => {}
                 Verdict::Contradiction => {
@@ -203,9 +227,31 @@ impl<R: Numbered> Streams<R> {
                     rejects.push(reject_of(row, RejectReason::TooManyGaps, detail));
                 }
             }
-            verdict == Verdict::Unique
-        });
-        rows
+        }
+        for place in self.places_here.drain(..) {
+            self.touched[place].end_block(rows);
+        }
+        let states = &self.states;
+        R::Kept::keep(rows, self.grouping.finish(|place| states[place].stream.instrument))
+    }
+
+    fn judge_row(&mut self, row: &R, place: usize) -> Verdict {
+        let touched = &mut self.touched[place];
+        if !touched.is_touched_here {
+            touched.is_touched_here = true;
+            self.places_here.push(place);
+        }
+        if !touched.is_touched {
+            touched.is_touched = true;
+            self.touched_places.push(place);
+        }
+        let holes = &mut touched.holes;
+        let report = |hole: Hole, diff: i8| {
+            let (sum, cause) = holes.entry(hole).or_default();
+            *sum += i64::from(diff);
+            *cause = Some(row.at());
+        };
+        self.states[place].judge(row, self.window, &mut touched.counts, report)
     }
 
     fn place_of(&mut self, row: &R) -> usize {
@@ -219,9 +265,9 @@ impl<R: Numbered> Streams<R> {
     }
 
     /// Merges what the time changed into the states, in order of stream, and reports it.
-    fn finish_time(&mut self, unique: &[Batch<R>], rejects: Vec<Reject>) -> Judged<R> {
+    fn finish_time(&mut self, unique: Vec<R::Kept>, rejects: Vec<Reject>) -> Judged<R> {
         let mut judged = Judged {
-            unique: Vec::new(),
+            unique,
             rejects,
             gaps: Vec::new(),
             counts: Vec::new(),
@@ -235,11 +281,9 @@ impl<R: Numbered> Streams<R> {
             let state = &mut self.states[place];
             state.counts.merge(&touched.counts);
             judged.counts.push((state.stream, touched.counts));
-            if let Some((_, _, at, offset)) = touched.latest {
-                let rows = &unique[at];
-                let row = rows.partition_point(|row| row.at().offset < offset);
-                judged.latest.push(rows[row].clone());
-                state.note_latest(&rows[row]);
+            if let Some(latest) = touched.latest {
+                state.note_latest(&latest);
+                judged.latest.push(latest);
             }
             let stream = state.stream;
             judged.gaps.extend(touched.holes.into_iter().filter_map(|(hole, (diff, at))| {
@@ -264,17 +308,6 @@ impl<R: Numbered> Streams<R> {
         let healed = |change: &&GapChange| change.diff > 0 && !change.gap.is_open();
         self.metrics.sequence_gaps_opened.add(judged.gaps.iter().filter(opened).count() as u64);
         self.metrics.sequence_gaps_healed.add(judged.gaps.iter().filter(healed).count() as u64);
-    }
-
-    /// Drops the rows that an earlier run has stored beyond the resume position.
-    fn drop_stored(&self, unique: &mut [Batch<R>]) {
-        for batch in unique {
-            let Some(first) = batch.first() else { continue };
-            if self.stored.covers(first.at()) {
-                let kept = batch.iter().filter(|row| !self.stored.covers(row.at()));
-                *batch = Arc::new(kept.cloned().collect());
-            }
-        }
     }
 
     fn save(&self, upper: Time) -> (Time, StateShard) {

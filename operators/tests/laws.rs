@@ -14,7 +14,7 @@ use k2_operators::decode::decode;
 use k2_operators::ingest::{Block, Lines};
 use k2_operators::kit::metrics::Metrics;
 use k2_operators::sequence::{Judged, SequenceConfig, StreamState, WindowLimits, sequence};
-use k2_operators::{Boundary, Numbered, Parcel, SavedState};
+use k2_operators::{Boundary, Kept, Numbered, Parcel, SavedState};
 use proptest::prelude::*;
 use timely::dataflow::operators::vec::{Broadcast, ToStream};
 use timely::dataflow::operators::{Input, Inspect, Probe};
@@ -225,7 +225,7 @@ fn outcome<R: Numbered + std::fmt::Debug>(rows: &[R], delivery: &Delivery) -> Ou
         Outcome { unique: vec![], rejected: vec![], open: vec![], states: BTreeMap::new() };
     let mut open: BTreeMap<_, i64> = BTreeMap::new();
     for part in judged {
-        found.unique.extend(part.unique.iter().flat_map(|batch| batch.iter().cloned()));
+        found.unique.extend(part.unique.iter().flat_map(Kept::rows));
         found.rejected.extend(part.rejects.iter().map(|reject| reject.at.offset));
         for change in part.gaps.iter().filter(|change| change.gap.is_open()) {
             let gap = &change.gap;

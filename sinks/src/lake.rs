@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use iceberg::Catalog;
 use iceberg::spec::DataFile;
 use k2_model::{GapChange, Offsets, Quote, Reject, Time, Trade};
+use k2_operators::MarketBatch;
 use uuid::Uuid;
 
 use crate::catalog::{self, Access};
@@ -36,7 +37,7 @@ use crate::snapshots::{Snapshot, snapshots_of};
 use crate::state;
 use crate::storage::{DurableFs, DurableFsFactory, sweep_temporaries};
 use crate::table::Table;
-use crate::threads::Threads;
+use crate::threads::{Threads, Writers};
 use crate::write::{Layout, Writer};
 
 /// The tables of one data directory.
@@ -48,6 +49,7 @@ pub struct Lake {
     uuids: BTreeMap<Table, Uuid>,
     access: Access,
     threads: Arc<Threads>,
+    writers: Writers,
     published: RwLock<Version>,
     /// Set by the claim; apart from the standings, because writers must not wait for a commit.
     incarnation: AtomicU64,
@@ -111,6 +113,7 @@ impl Lake {
             catalog,
             access,
             threads,
+            writers: Writers::default(),
             lock: Mutex::new(lock),
         })
     }
@@ -185,14 +188,31 @@ impl Lake {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Does both on the threads that write files, together if one of them is free.
+    pub fn write_both<A: Send, B: Send>(
+        &self,
+        first: impl FnOnce() -> A + Send,
+        second: impl FnOnce() -> B + Send,
+    ) -> Result<(A, B)> {
+        Ok(self.writers.threads()?.pool.join(first, second))
+    }
+
     /// Writes files of trades. They are in the table once a [`Sealed`] with them is committed.
-    pub fn write_trades(&self, batch: &BatchId, rows: Vec<&Trade>) -> Result<Vec<DataFile>> {
-        self.writer(Table::Trades, batch)?.write_trades(rows)
+    pub fn write_trades(
+        &self,
+        batch: &BatchId,
+        rows: &[MarketBatch<Trade>],
+    ) -> Result<Vec<DataFile>> {
+        self.writer(Table::Trades, batch)?.write_market(self.writers.threads()?, rows)
     }
 
     /// Writes files of quotes. They are in the table once a [`Sealed`] with them is committed.
-    pub fn write_quotes(&self, batch: &BatchId, rows: Vec<&Quote>) -> Result<Vec<DataFile>> {
-        self.writer(Table::Quotes, batch)?.write_quotes(rows)
+    pub fn write_quotes(
+        &self,
+        batch: &BatchId,
+        rows: &[MarketBatch<Quote>],
+    ) -> Result<Vec<DataFile>> {
+        self.writer(Table::Quotes, batch)?.write_market(self.writers.threads()?, rows)
     }
 
     /// Writes files of rejects. They are in the table once a [`Sealed`] with them is committed.

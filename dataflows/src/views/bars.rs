@@ -11,15 +11,17 @@
 //! * **Restart**: `resumed` are the one-minute bars of the horizon, read from the table.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 use differential_dataflow::{AsCollection, VecCollection};
 use k2_model::time::NANOS_PER_DAY;
-use k2_model::{Bar, Nanos, Time, Timeframe, Trade};
+use k2_model::{Bar, Instrument, Nanos, Time, Timeframe, Trade};
 use k2_operators::kit::arrange::arrange_by_key_here;
 use k2_operators::kit::instruments::AddressMap;
 use k2_operators::sequence::Judged;
+use k2_operators::{MarketBatch, MarketColumns};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
@@ -103,7 +105,7 @@ fn one_minute<'scope>(
             input.for_each_time(|time, batches| {
                 let mut session = output.session(&time);
                 for judged in batches.flat_map(|batch| batch.drain(..)) {
-                    let changed = minutes.add(judged.unique.iter().flat_map(|rows| rows.iter()));
+                    let changed = minutes.add(&judged.unique);
                     session.give(Rc::new(changed));
                 }
             });
@@ -158,8 +160,12 @@ impl MinuteBars {
         Changed { bars, horizon: self.from }
     }
 
-    fn add<'a>(&mut self, trades: impl Iterator<Item = &'a Trade>) -> Changed {
-        trades.for_each(|trade| self.merge(trade));
+    fn add(&mut self, unique: &[MarketBatch<Trade>]) -> Changed {
+        for batch in unique {
+            for (instrument, rows) in batch.columns().groups() {
+                self.merge(instrument, batch.columns(), rows);
+            }
+        }
         self.places.clear();
         let mut changed = Changed::default();
         let mut merged = std::mem::take(&mut self.merged);
@@ -183,20 +189,40 @@ impl MinuteBars {
         changed
     }
 
-    fn merge(&mut self, trade: &Trade) {
+    /// Merges trades of one instrument into its minutes. Nearly all are of its latest minute.
+    fn merge(&mut self, instrument: Instrument, trades: &MarketColumns, rows: Range<usize>) {
         const MINUTE: i64 = 60 * k2_model::time::NANOS_PER_SECOND;
-        let bar = Bar::of(trade);
-        let address = trade.instrument.address();
-        let known = self.places.get(&address).copied();
-        if let Some((start, place)) = known
-            && (0..MINUTE).contains(&(trade.ts_event.0.wrapping_sub(start.0)))
-        {
-            self.merged[place].1.merge(&bar);
-            return;
+        let address = instrument.address();
+        let [prices, quantities] = trades.decimals() else { return };
+        // The minute at hand: its start, its place in `merged`, and its bar so far.
+        let known = self.places.get(&address);
+        let mut latest = known.map(|&(start, place)| (start, place, self.merged[place].1));
+        for at in rows {
+            let ts_event = trades.ts_events()[at];
+            let (price, quantity) = (prices.get(at), quantities.get(at));
+            let more = Bar::of_parts(ts_event, trades.sequences()[at], price, quantity);
+            match &mut latest {
+                Some((start, _, bar))
+                    if (0..MINUTE).contains(&ts_event.0.wrapping_sub(start.0)) =>
+                {
+                    bar.merge(&more);
+                }
+                _ => {
+                    self.put(latest);
+                    let start = Timeframe::M1.window_start(ts_event);
+                    latest = Some((start, self.merged.len(), more));
+                    self.merged.push(((instrument, start), more));
+                }
+            }
         }
-        let start = Timeframe::M1.window_start(trade.ts_event);
-        self.places.insert(address, (start, self.merged.len()));
-        self.merged.push(((trade.instrument, start), bar));
+        self.put(latest);
+        self.places.extend(latest.map(|(start, place, _)| (address, (start, place))));
+    }
+
+    fn put(&mut self, latest: Option<(Nanos, usize, Bar)>) {
+        if let Some((_, place, bar)) = latest {
+            self.merged[place].1 = bar;
+        }
     }
 
     /// Retracts the days that fall behind the horizon as `newest` comes.

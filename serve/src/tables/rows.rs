@@ -1,5 +1,6 @@
 //! Records as columns: what the live side and the sink's files must agree on.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -11,39 +12,31 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, SchemaRef};
 use datafusion::common::{Result, exec_datafusion_err};
-use k2_dataflows::live::{Chunk, Rows, Tail};
-use k2_model::{
-    Coordinates, Decimal, GapChange, Instrument, Nanos, Quote, Reject, Trade, VendorData,
-};
-use k2_operators::Numbered;
+use k2_dataflows::live::{Rows, Tail};
+use k2_model::{Decimal, GapChange, Instrument, Nanos, Quote, Reject, Trade, VendorData};
+use k2_operators::market_batch::MarketRow;
+use k2_operators::{Batch, Kept, MarketBatch, MarketRecord};
 use k2_sinks::Table;
 
 use crate::constraint::Key;
 use crate::schema::{ZONE, pair_fields};
+use crate::tables::tail::Selection;
 
 /// A record that stands in a table.
 pub(crate) trait Row: Send + Sync + Sized + std::fmt::Debug + 'static {
     const TABLE: Table;
+    /// How the records are kept in memory.
+    type Kept: Kept<Row = Self> + std::fmt::Debug;
 
-    fn of_tail(tail: &Tail) -> &Rows<Self>;
-    fn at(&self) -> Coordinates;
-    fn venue(&self) -> &str;
-    /// `None` where records have no symbol.
-    fn symbol(&self) -> Option<&str>;
-    fn number(&self, key: Key) -> Option<i64>;
+    fn of_tail(tail: &Tail) -> &Rows<Self::Kept>;
+    /// Appends the rows of `batch` that `selection` admits to `selected`.
+    fn select(batch: &Self::Kept, selection: &Selection, selected: &mut Vec<Self>);
     /// The column `name` of `rows`; `None` if there is no such column.
-    fn column(name: &str, rows: &[&Self]) -> Option<ArrayRef>;
-
-    /// The rows of `chunk`, of `instruments` only if they are given. What has no index by
-    /// instrument answers all.
-    fn select<'a>(chunk: &'a Chunk<Self>, instruments: Option<&[Instrument]>) -> Vec<&'a Self> {
-        let _ = instruments;
-        chunk.iter().collect()
-    }
+    fn column(name: &str, rows: &[Self]) -> Option<ArrayRef>;
 }
 
 /// `rows` as a batch of `schema`.
-pub(crate) fn batch_of<R: Row>(schema: &SchemaRef, rows: &[&R]) -> Result<RecordBatch> {
+pub(crate) fn batch_of<R: Row>(schema: &SchemaRef, rows: &[R]) -> Result<RecordBatch> {
     let column = |field: &Arc<Field>| {
         R::column(field.name(), rows)
             .ok_or_else(|| exec_datafusion_err!("records have no column {}", field.name()))
@@ -53,32 +46,32 @@ pub(crate) fn batch_of<R: Row>(schema: &SchemaRef, rows: &[&R]) -> Result<Record
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
-fn texts<'a, R>(rows: &[&'a R], text: impl Fn(&'a R) -> &'a str) -> ArrayRef {
+fn texts<'a, R>(rows: &'a [R], text: impl Fn(&'a R) -> &'a str) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(row))))
 }
 
-fn owned_texts<R>(rows: &[&R], text: impl Fn(&R) -> String) -> ArrayRef {
+fn owned_texts<R>(rows: &[R], text: impl Fn(&R) -> String) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(row))))
 }
 
-fn longs<R>(rows: &[&R], long: impl Fn(&R) -> i64) -> ArrayRef {
+fn longs<R>(rows: &[R], long: impl Fn(&R) -> i64) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| long(row))))
 }
 
-fn optional_longs<R>(rows: &[&R], long: impl Fn(&R) -> Option<i64>) -> ArrayRef {
+fn optional_longs<R>(rows: &[R], long: impl Fn(&R) -> Option<i64>) -> ArrayRef {
     Arc::new(rows.iter().map(|row| long(row)).collect::<Int64Array>())
 }
 
-fn ints<R>(rows: &[&R], int: impl Fn(&R) -> i32) -> ArrayRef {
+fn ints<R>(rows: &[R], int: impl Fn(&R) -> i32) -> ArrayRef {
     Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| int(row))))
 }
 
-fn decimals<R>(rows: &[&R], decimal: impl Fn(&R) -> Decimal) -> ArrayRef {
+fn decimals<R>(rows: &[R], decimal: impl Fn(&R) -> Decimal) -> ArrayRef {
     let values = Decimal128Array::from_iter_values(rows.iter().map(|row| decimal(row).0));
     Arc::new(values.with_data_type(DataType::Decimal128(38, 12)))
 }
 
-fn micros<R>(rows: &[&R], time: impl Fn(&R) -> Option<Nanos>) -> ArrayRef {
+fn micros<R>(rows: &[R], time: impl Fn(&R) -> Option<Nanos>) -> ArrayRef {
     let mut times = TimestampMicrosecondBuilder::with_capacity(rows.len());
     rows.iter().for_each(|row| times.append_option(time(row).map(Nanos::micros)));
     Arc::new(times.finish().with_timezone(ZONE))
@@ -92,7 +85,7 @@ fn no_texts(rows: usize) -> ArrayRef {
     Arc::new(lists.finish())
 }
 
-fn pairs<'a, R>(rows: &[&'a R], data: impl Fn(&'a R) -> &'a VendorData) -> ArrayRef {
+fn pairs<R>(rows: &[R], data: impl Fn(&R) -> &VendorData) -> ArrayRef {
     let names =
         MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
     let [key, value] = [0, 1].map(|at| pair_fields()[at].clone());
@@ -110,17 +103,11 @@ fn pairs<'a, R>(rows: &[&'a R], data: impl Fn(&'a R) -> &'a VendorData) -> Array
 }
 
 /// Columns that trades and quotes have alike.
-fn market_column<R>(
-    name: &str,
-    rows: &[&R],
-    instrument: impl Fn(&R) -> Instrument + Copy,
-    clocks: impl Fn(&R) -> (Nanos, Nanos) + Copy,
-    at: impl Fn(&R) -> Coordinates + Copy,
-) -> Option<ArrayRef> {
+fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
     // An instrument's names live as long as the process, but only its handle knows that.
     let name_of = |text: fn(&Instrument) -> &str| -> ArrayRef {
         let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 12);
-        rows.iter().for_each(|row| texts.append_value(text(&instrument(row))));
+        rows.iter().for_each(|row| texts.append_value(text(&row.instrument())));
         Arc::new(texts.finish())
     };
     Some(match name {
@@ -130,20 +117,59 @@ fn market_column<R>(
         "asset_class" => name_of(|instrument| instrument.asset_class.as_str()),
         "currency" => {
             let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 4);
-            for row in rows {
-                let instrument = instrument(row);
-                texts.append_option(currency_of(&instrument));
-            }
+            rows.iter().for_each(|row| texts.append_option(currency_of(&row.instrument())));
             Arc::new(texts.finish())
         }
-        "ts" => micros(rows, |row| Some(clocks(row).0)),
-        "ts_event" => longs(rows, |row| clocks(row).0.0),
-        "ts_recv" => longs(rows, |row| clocks(row).1.0),
+        "sequence" => longs(rows, |row| long(row.numbers().1)),
+        "ts" => micros(rows, |row| Some(row.ts_event())),
+        "ts_event" => longs(rows, |row| row.ts_event().0),
+        "ts_recv" => longs(rows, |row| row.ts_recv().0),
         "conditions" => no_texts(rows.len()),
-        "source" => texts(rows, |row| at(row).origin.source()),
-        "partition" => ints(rows, |row| at(row).origin.partition()),
-        "offset" => longs(rows, |row| at(row).offset as i64),
+        "vendor_data" => pairs(rows, R::vendor_data),
+        "source" => texts(rows, |row| row.at().origin.source()),
+        "partition" => ints(rows, |row| row.at().origin.partition()),
+        "offset" => longs(rows, |row| long(row.at().offset)),
+        "message_id" => {
+            owned_texts(rows, |row| format!("{}{}", row.stream().message_id_prefix(), row.id()))
+        }
         _ => return None,
+    })
+}
+
+/// The admitted rows of trades or quotes: instruments are looked at once a batch, and only the
+/// admitted rows become records.
+fn select_market<R: MarketRecord>(
+    batch: &MarketBatch<R>,
+    selection: &Selection,
+    selected: &mut Vec<R>,
+) {
+    let columns = batch.columns();
+    let mut admit = |instrument: Instrument, rows: Range<usize>| {
+        if !selection.admits_names(&instrument.venue, Some(&instrument.symbol)) {
+            return;
+        }
+        let rows = rows.map(|at| columns.row(instrument, at));
+        let admitted =
+            rows.filter(|row| selection.admits(row.at(), |key| market_number::<R>(*row, key)));
+        selected.extend(admitted.map(R::of));
+    };
+    match &selection.instruments {
+        Some(wanted) => {
+            wanted.iter().for_each(|instrument| admit(*instrument, columns.of(*instrument)));
+        }
+        None => columns.groups().for_each(|(instrument, rows)| admit(instrument, rows)),
+    }
+}
+
+fn market_number<R: MarketRecord>(row: MarketRow<'_>, key: Key) -> Option<i64> {
+    Some(match key {
+        Key::Ts => row.ts_event().micros(),
+        Key::TsEvent => row.ts_event().0,
+        Key::TsRecv => row.ts_recv().0,
+        Key::TradeId if R::DATA_TYPE == k2_model::DataType::Trades => long(row.id()),
+        Key::Sequence => long(row.sequence()),
+        Key::Offset => long(row.at().offset),
+        Key::Venue | Key::Symbol | Key::WindowStart | Key::TradeId => return None,
     })
 }
 
@@ -159,146 +185,73 @@ fn long(number: u64) -> i64 {
 
 impl Row for Trade {
     const TABLE: Table = Table::Trades;
+    type Kept = MarketBatch<Self>;
 
-    fn of_tail(tail: &Tail) -> &Rows<Self> {
+    fn of_tail(tail: &Tail) -> &Rows<Self::Kept> {
         &tail.trades
     }
 
-    fn at(&self) -> Coordinates {
-        self.at
+    fn select(batch: &Self::Kept, selection: &Selection, selected: &mut Vec<Self>) {
+        select_market(batch, selection, selected);
     }
 
-    fn venue(&self) -> &str {
-        &self.instrument.venue
-    }
-
-    fn symbol(&self) -> Option<&str> {
-        Some(&self.instrument.symbol)
-    }
-
-    fn number(&self, key: Key) -> Option<i64> {
-        Some(match key {
-            Key::Ts => self.ts_event.micros(),
-            Key::TsEvent => self.ts_event.0,
-            Key::TsRecv => self.ts_recv.0,
-            Key::TradeId => long(self.trade_id),
-            Key::Sequence => long(self.sequence),
-            Key::Offset => long(self.at.offset),
-            Key::Venue | Key::Symbol | Key::WindowStart => return None,
-        })
-    }
-
-    fn column(name: &str, rows: &[&Self]) -> Option<ArrayRef> {
+    fn column(name: &str, rows: &[Self]) -> Option<ArrayRef> {
         Some(match name {
             "trade_id" => longs(rows, |row| long(row.trade_id)),
-            "sequence" => longs(rows, |row| long(row.sequence)),
             "price" => decimals(rows, |row| row.price),
             "quantity" => decimals(rows, |row| row.quantity),
             "side" => texts(rows, |row| row.side.as_str()),
-            "vendor_data" => pairs(rows, |row| &row.vendor_data),
-            "message_id" => owned_texts(rows, |row| {
-                format!("{}{}", row.stream().message_id_prefix(), row.trade_id)
-            }),
-            _ => {
-                let clocks = |row: &Self| (row.ts_event, row.ts_recv);
-                return market_column(name, rows, |row| row.instrument, clocks, |row| row.at);
-            }
+            _ => return market_column(name, rows),
         })
-    }
-
-    fn select<'a>(chunk: &'a Chunk<Self>, instruments: Option<&[Instrument]>) -> Vec<&'a Self> {
-        match instruments {
-            Some(wanted) => wanted.iter().flat_map(|instrument| chunk.of(*instrument)).collect(),
-            None => chunk.iter().collect(),
-        }
     }
 }
 
 impl Row for Quote {
     const TABLE: Table = Table::Quotes;
+    type Kept = MarketBatch<Self>;
 
-    fn of_tail(tail: &Tail) -> &Rows<Self> {
+    fn of_tail(tail: &Tail) -> &Rows<Self::Kept> {
         &tail.quotes
     }
 
-    fn at(&self) -> Coordinates {
-        self.at
+    fn select(batch: &Self::Kept, selection: &Selection, selected: &mut Vec<Self>) {
+        select_market(batch, selection, selected);
     }
 
-    fn venue(&self) -> &str {
-        &self.instrument.venue
-    }
-
-    fn symbol(&self) -> Option<&str> {
-        Some(&self.instrument.symbol)
-    }
-
-    fn number(&self, key: Key) -> Option<i64> {
-        Some(match key {
-            Key::Ts => self.ts_event.micros(),
-            Key::TsEvent => self.ts_event.0,
-            Key::TsRecv => self.ts_recv.0,
-            Key::Sequence => long(self.sequence),
-            Key::Offset => long(self.at.offset),
-            Key::Venue | Key::Symbol | Key::WindowStart | Key::TradeId => return None,
-        })
-    }
-
-    fn column(name: &str, rows: &[&Self]) -> Option<ArrayRef> {
+    fn column(name: &str, rows: &[Self]) -> Option<ArrayRef> {
         Some(match name {
-            "sequence" => longs(rows, |row| long(row.sequence)),
             "bid_price" => decimals(rows, |row| row.bid_price),
             "bid_quantity" => decimals(rows, |row| row.bid_quantity),
             "ask_price" => decimals(rows, |row| row.ask_price),
             "ask_quantity" => decimals(rows, |row| row.ask_quantity),
-            "vendor_data" => pairs(rows, |row| &row.vendor_data),
-            "message_id" => owned_texts(rows, |row| {
-                format!("{}{}", row.stream().message_id_prefix(), row.sequence)
-            }),
-            _ => {
-                let clocks = |row: &Self| (row.ts_event, row.ts_recv);
-                return market_column(name, rows, |row| row.instrument, clocks, |row| row.at);
-            }
+            _ => return market_column(name, rows),
         })
-    }
-
-    fn select<'a>(chunk: &'a Chunk<Self>, instruments: Option<&[Instrument]>) -> Vec<&'a Self> {
-        match instruments {
-            Some(wanted) => wanted.iter().flat_map(|instrument| chunk.of(*instrument)).collect(),
-            None => chunk.iter().collect(),
-        }
     }
 }
 
 impl Row for Reject {
     const TABLE: Table = Table::Rejects;
+    type Kept = Batch<Self>;
 
-    fn of_tail(tail: &Tail) -> &Rows<Self> {
+    fn of_tail(tail: &Tail) -> &Rows<Self::Kept> {
         &tail.rejects
     }
 
-    fn at(&self) -> Coordinates {
-        self.at
-    }
-
-    fn venue(&self) -> &str {
-        &self.venue
-    }
-
-    fn symbol(&self) -> Option<&str> {
-        None
-    }
-
-    fn number(&self, key: Key) -> Option<i64> {
-        match key {
-            Key::Ts => self.ts_recv.map(Nanos::micros),
-            Key::TsRecv => self.ts_recv.map(|ts| ts.0),
-            Key::Offset => Some(long(self.at.offset)),
+    fn select(batch: &Self::Kept, selection: &Selection, selected: &mut Vec<Self>) {
+        let number = |row: &Self, key| match key {
+            Key::Ts => row.ts_recv.map(Nanos::micros),
+            Key::TsRecv => row.ts_recv.map(|ts| ts.0),
+            Key::Offset => Some(long(row.at.offset)),
             _ => None,
-        }
+        };
+        let admitted = batch.iter().filter(|row| {
+            selection.admits_names(&row.venue, None)
+                && selection.admits(row.at, |key| number(row, key))
+        });
+        selected.extend(admitted.cloned());
     }
 
-    fn column(name: &str, rows: &[&Self]) -> Option<ArrayRef> {
+    fn column(name: &str, rows: &[Self]) -> Option<ArrayRef> {
         Some(match name {
             "venue" => texts(rows, |row| &row.venue),
             "source" => texts(rows, |row| row.at.origin.source()),
@@ -317,32 +270,27 @@ impl Row for Reject {
 
 impl Row for GapChange {
     const TABLE: Table = Table::Gaps;
+    type Kept = Batch<Self>;
 
-    fn of_tail(tail: &Tail) -> &Rows<Self> {
+    fn of_tail(tail: &Tail) -> &Rows<Self::Kept> {
         &tail.gaps
     }
 
-    fn at(&self) -> Coordinates {
-        self.at
-    }
-
-    fn venue(&self) -> &str {
-        &self.gap.stream.instrument.venue
-    }
-
-    fn symbol(&self) -> Option<&str> {
-        Some(&self.gap.stream.instrument.symbol)
-    }
-
-    fn number(&self, key: Key) -> Option<i64> {
-        match key {
-            Key::Ts => Some(self.gap.revealed.micros()),
-            Key::Offset => Some(long(self.at.offset)),
+    fn select(batch: &Self::Kept, selection: &Selection, selected: &mut Vec<Self>) {
+        let number = |row: &Self, key| match key {
+            Key::Ts => Some(row.gap.revealed.micros()),
+            Key::Offset => Some(long(row.at.offset)),
             _ => None,
-        }
+        };
+        let admitted = batch.iter().filter(|row| {
+            let instrument = row.gap.stream.instrument;
+            selection.admits_names(&instrument.venue, Some(&instrument.symbol))
+                && selection.admits(row.at, |key| number(row, key))
+        });
+        selected.extend(admitted.cloned());
     }
 
-    fn column(name: &str, rows: &[&Self]) -> Option<ArrayRef> {
+    fn column(name: &str, rows: &[Self]) -> Option<ArrayRef> {
         Some(match name {
             "venue" => texts(rows, |row| &row.gap.stream.instrument.venue),
             "symbol" => texts(rows, |row| &row.gap.stream.instrument.symbol),

@@ -57,7 +57,7 @@ impl StoredTable {
         self.chunks::<R>().map(|chunk| chunk.len()).sum()
     }
 
-    fn chunks<R: Row>(&self) -> impl Iterator<Item = &Arc<Chunk<R>>> {
+    fn chunks<R: Row>(&self) -> impl Iterator<Item = &Arc<Chunk<R::Kept>>> {
         self.pinned.live.iter().flat_map(|live| live.rows(R::of_tail))
     }
 
@@ -75,17 +75,12 @@ impl StoredTable {
     }
 
     fn live<R: Row>(&self, wanted: &Wanted<'_>, constraint: &Constraint) -> Result<Parts> {
-        let chunks: Vec<Arc<Chunk<R>>> = self.chunks::<R>().cloned().collect();
+        let chunks: Vec<Arc<Chunk<R::Kept>>> = self.chunks::<R>().cloned().collect();
         if chunks.is_empty() {
             return Ok(Vec::new());
         }
-        let data_type = match self.table {
-            Table::Trades => Some(DataType::Trades),
-            Table::Quotes => Some(DataType::Quotes),
-            Table::Rejects | Table::Gaps => None,
-        };
         let instruments =
-            data_type.and_then(|data_type| self.pinned.instruments(constraint, data_type));
+            self.touched().and_then(|data_type| self.pinned.instruments(constraint, data_type));
         if instruments.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
@@ -94,7 +89,7 @@ impl StoredTable {
         let selection = Selection { constraint, instruments, as_of };
         let schema = Arc::new(self.schema.project(&wanted.columns()?)?);
         let parallelism = wanted.state.config().target_partitions();
-        let read = TailExec::new(chunks, selection, schema, parallelism);
+        let read = TailExec::<R>::new(chunks, selection, schema, parallelism);
         Ok(vec![wanted.finish(Arc::new(read), Side::Live, &self.trace)?])
     }
 

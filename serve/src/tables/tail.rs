@@ -18,7 +18,8 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use k2_dataflows::live::Chunk;
-use k2_model::{Instrument, Offsets};
+use k2_model::{Coordinates, Instrument, Offsets};
+use k2_operators::Kept;
 
 use crate::constraint::{Constraint, Key};
 use crate::tables::rows::{Row, batch_of};
@@ -39,25 +40,27 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    fn admits<R: Row>(&self, row: &R) -> bool {
-        self.constraint.admits_text(Key::Venue, row.venue())
-            && row.symbol().is_none_or(|symbol| self.constraint.admits_text(Key::Symbol, symbol))
-            && self.constraint.admits_numbers(|key| row.number(key))
-            && self.as_of.as_ref().is_none_or(|offsets| offsets.covers(row.at()))
+    /// Whether rows of these names may be asked for; `None` where records have no symbol.
+    pub(crate) fn admits_names(&self, venue: &str, symbol: Option<&str>) -> bool {
+        self.constraint.admits_text(Key::Venue, venue)
+            && symbol.is_none_or(|symbol| self.constraint.admits_text(Key::Symbol, symbol))
     }
 
-    fn rows<'a, R: Row>(&self, chunk: &'a Chunk<R>) -> Vec<&'a R> {
-        let mut rows = R::select(chunk, self.instruments.as_deref());
-        rows.retain(|row| self.admits(*row));
-        rows
+    /// Whether the row at `at` with these numbers may be asked for.
+    pub(crate) fn admits(&self, at: Coordinates, number: impl Fn(Key) -> Option<i64>) -> bool {
+        self.constraint.admits_numbers(number)
+            && self.as_of.as_ref().is_none_or(|offsets| offsets.covers(at))
     }
 }
 
+/// The chunks of one partition.
+type Part<B> = Arc<[Arc<Chunk<B>>]>;
+
 /// Scans chunks of live rows.
 #[derive(Debug)]
-pub(crate) struct TailExec<R> {
+pub(crate) struct TailExec<R: Row> {
     /// Of each partition its chunks.
-    partitions: Vec<Arc<[Arc<Chunk<R>>]>>,
+    partitions: Vec<Part<R::Kept>>,
     selection: Arc<Selection>,
     schema: SchemaRef,
     rows: usize,
@@ -67,7 +70,7 @@ pub(crate) struct TailExec<R> {
 impl<R: Row> TailExec<R> {
     /// `schema` names the columns that are read.
     pub(crate) fn new(
-        chunks: Vec<Arc<Chunk<R>>>,
+        chunks: Vec<Arc<Chunk<R::Kept>>>,
         selection: Selection,
         schema: SchemaRef,
         parallelism: usize,
@@ -88,8 +91,8 @@ impl<R: Row> TailExec<R> {
 }
 
 /// Cuts `chunks` into `wanted` parts of about equally many rows, in order.
-fn split<R>(chunks: Vec<Arc<Chunk<R>>>, rows: usize, wanted: usize) -> Vec<Arc<[Arc<Chunk<R>>]>> {
-    let mut parts: Vec<Vec<Arc<Chunk<R>>>> = vec![Vec::new()];
+fn split<B: Kept>(chunks: Vec<Arc<Chunk<B>>>, rows: usize, wanted: usize) -> Vec<Part<B>> {
+    let mut parts: Vec<Vec<Arc<Chunk<B>>>> = vec![Vec::new()];
     let mut seen = 0;
     for chunk in chunks {
         if seen * wanted >= rows.max(1) * parts.len() {
@@ -136,7 +139,7 @@ impl<R: Row> ExecutionPlan for TailExec<R> {
         let Some(chunks) = self.partitions.get(partition) else {
             return internal_err!("the live rows have no partition {partition}");
         };
-        let batches = Batches {
+        let batches = Batches::<R> {
             chunks: chunks.clone(),
             next: 0,
             selection: self.selection.clone(),
@@ -157,8 +160,8 @@ impl<R: Row> ExecutionPlan for TailExec<R> {
 }
 
 /// The batches of one partition.
-struct Batches<R> {
-    chunks: Arc<[Arc<Chunk<R>>]>,
+struct Batches<R: Row> {
+    chunks: Part<R::Kept>,
     next: usize,
     selection: Arc<Selection>,
     schema: SchemaRef,
@@ -168,12 +171,14 @@ impl<R: Row> Iterator for Batches<R> {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut rows: Vec<&R> = Vec::new();
+        let mut rows: Vec<R> = Vec::new();
         while rows.len() < BATCH_ROWS
             && let Some(chunk) = self.chunks.get(self.next)
         {
             self.next += 1;
-            rows.extend(self.selection.rows(chunk));
+            for batch in &chunk.batches {
+                R::select(batch, &self.selection, &mut rows);
+            }
         }
         (!rows.is_empty()).then(|| batch_of(&self.schema, &rows))
     }

@@ -34,22 +34,29 @@ fn moments(times: impl Iterator<Item = Option<Nanos>>) -> ArrayRef {
 }
 
 /// The latest record of each instrument that may fulfil `constraint`.
-pub(crate) fn latest<R: Row>(
+pub(crate) fn latest<R: Row + Clone>(
     pinned: &Pinned,
     constraint: &Constraint,
     data_type: DataType,
     of: impl Fn(&Views) -> &OrdMap<Instrument, R>,
 ) -> Result<Vec<RecordBatch>> {
     let named = pinned.instruments(constraint, data_type);
-    let mut rows: Vec<&R> = Vec::new();
+    let mut rows: Vec<R> = Vec::new();
     for views in pinned.views().into_iter().flatten() {
         let latest = of(views);
+        let admits =
+            |instrument: &Instrument| constraint.admits_text(Key::Venue, &instrument.venue);
         match &named {
-            Some(named) => rows.extend(named.iter().filter_map(|it| latest.get(it))),
-            None => rows.extend(latest.values()),
+            Some(named) => {
+                let named = named.iter().filter(|it| admits(it));
+                rows.extend(named.filter_map(|it| latest.get(it).cloned()));
+            }
+            None => {
+                let all = latest.iter().filter(|(it, _)| admits(it));
+                rows.extend(all.map(|(_, row)| row.clone()));
+            }
         }
     }
-    rows.retain(|row| constraint.admits_text(Key::Venue, row.venue()));
     Ok(vec![batch_of(&schema::of_table(R::TABLE), &rows)?])
 }
 

@@ -5,13 +5,13 @@ pub mod racing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_dataflows::live::{Chunk, Live, Version, trim};
+use k2_dataflows::live::{Chunk, Live, Rows, Version, trim};
 use k2_model::{
     Bar, Coordinates, DataType, Decimal, GapChange, Instrument, InstrumentTable, Nanos, Offsets,
     Origin, Quote, Reject, RejectReason, Side, Stream, Timeframe, Trade, VendorData,
 };
 use k2_operators::sequence::{StreamCounts, StreamState, Verdict, WindowLimits, gap_of};
-use k2_operators::{Numbered, SavedState, StateShard};
+use k2_operators::{Batch, Kept, MarketBatch, Numbered, SavedState, StateShard};
 use k2_sinks::{BatchId, Lake, LakeConfig, Sealed, Table};
 
 pub const WORKERS: usize = 2;
@@ -204,17 +204,18 @@ impl Job {
         for (worker, version) in self.versions.iter().enumerate() {
             let batch = BatchId { lower, upper, worker: worker as u32, part: 0 };
             let tail = &version.tail;
-            let trades = tail.trades.iter().flat_map(|chunk| chunk.iter()).collect();
-            let quotes = tail.quotes.iter().flat_map(|chunk| chunk.iter()).collect();
-            let rejects = tail.rejects.iter().flat_map(|chunk| chunk.iter()).collect();
-            let gaps = tail.gaps.iter().flat_map(|chunk| chunk.iter()).collect();
+            let trades = batches(&tail.trades);
+            let quotes = batches(&tail.quotes);
+            let (rejects, gaps) = (batches(&tail.rejects), batches(&tail.gaps));
+            let rejects = rejects.iter().flat_map(|rows| rows.iter()).collect();
+            let gaps = gaps.iter().flat_map(|rows| rows.iter()).collect();
             let mut put = |table, made: Vec<_>| {
                 if !made.is_empty() {
                     files.entry(table).or_default().extend(made);
                 }
             };
-            put(Table::Trades, self.lake.write_trades(&batch, trades).unwrap());
-            put(Table::Quotes, self.lake.write_quotes(&batch, quotes).unwrap());
+            put(Table::Trades, self.lake.write_trades(&batch, &trades).unwrap());
+            put(Table::Quotes, self.lake.write_quotes(&batch, &quotes).unwrap());
             put(Table::Rejects, self.lake.write_rejects(&batch, rejects).unwrap());
             put(Table::Gaps, self.lake.write_gaps(&batch, gaps).unwrap());
         }
@@ -246,6 +247,10 @@ impl Job {
             self.live.publish(worker, vec![version.clone()], self.epoch);
         }
     }
+}
+
+fn batches<B: Kept>(rows: &Rows<B>) -> Vec<B> {
+    rows.iter().flat_map(|chunk| chunk.batches.iter().cloned()).collect()
 }
 
 fn copy<A: Copy, B: Copy>((key, value): (&A, &B)) -> (A, B) {
@@ -286,8 +291,9 @@ fn absorb(
     owns: impl Fn(Instrument) -> bool,
     owns_rejects: bool,
 ) {
-    fn chunk<R: Clone>(time: u64, rows: Vec<R>) -> Option<Arc<Chunk<R>>> {
-        (!rows.is_empty()).then(|| Arc::new(Chunk::new(time, vec![Arc::new(rows)])))
+    fn chunk<B: Kept>(time: u64, batches: Vec<B>) -> Option<Arc<Chunk<B>>> {
+        let chunk = Chunk::new(time, batches);
+        (!chunk.is_empty()).then(|| Arc::new(chunk))
     }
     let trades: Vec<Trade> =
         epoch.trades.iter().filter(|row| owns(row.instrument)).cloned().collect();
@@ -326,10 +332,10 @@ fn absorb(
         };
     }
     let tail = &mut version.tail;
-    tail.trades.extend(chunk(time, trades));
-    tail.quotes.extend(chunk(time, quotes));
-    tail.gaps.extend(chunk(time, gaps));
+    tail.trades.extend(chunk(time, MarketBatch::all_of(&trades)));
+    tail.quotes.extend(chunk(time, MarketBatch::all_of(&quotes)));
+    tail.gaps.extend(chunk(time, vec![Batch::new(gaps)]));
     if owns_rejects {
-        tail.rejects.extend(chunk(time, epoch.rejects.clone()));
+        tail.rejects.extend(chunk(time, vec![Batch::new(epoch.rejects.clone())]));
     }
 }

@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use k2_dataflows::live::{LivePin, trim};
 use k2_model::{Coordinates, Nanos, Origin};
+use k2_operators::MarketBatch;
 use k2_sinks::{BatchId, ColdPin, Sealed, Table};
 
 use super::{Epoch, Job, WORKERS, absorb};
@@ -102,11 +103,12 @@ impl Racing {
         }
         let (lower, upper) = (self.job.committed, self.job.epoch);
         let batch = BatchId { lower, upper, worker: 0, part: 0 };
-        let trades = self.unsealed.iter().flat_map(|(_, epoch)| &epoch.trades).collect();
-        let quotes = self.unsealed.iter().flat_map(|(_, epoch)| &epoch.quotes).collect();
+        let trades = self.unsealed.iter().flat_map(|(_, epoch)| &epoch.trades);
+        let quotes = self.unsealed.iter().flat_map(|(_, epoch)| &epoch.quotes);
+        let (trades, quotes) = (MarketBatch::all_of(trades), MarketBatch::all_of(quotes));
         let mut files = BTreeMap::new();
-        files.insert(Table::Trades, self.job.lake.write_trades(&batch, trades).unwrap());
-        files.insert(Table::Quotes, self.job.lake.write_quotes(&batch, quotes).unwrap());
+        files.insert(Table::Trades, self.job.lake.write_trades(&batch, &trades).unwrap());
+        files.insert(Table::Quotes, self.job.lake.write_quotes(&batch, &quotes).unwrap());
         files.retain(|_, files| !files.is_empty());
         let (offsets, state) = (self.job.offsets.clone(), Vec::new());
         let sealed = Sealed { lower, upper, offsets, state, files };
@@ -153,7 +155,7 @@ impl Racing {
     /// `SEAM-1` and `SEAM-2`: the pin shows each trade below its offsets once, and no other.
     pub fn check(&mut self, pin: &LivePin) {
         let mut found: Vec<Coordinates> =
-            pin.rows(|tail| &tail.trades).flat_map(|chunk| chunk.iter()).map(|it| it.at).collect();
+            pin.rows(|tail| &tail.trades).flat_map(|chunk| chunk.rows()).map(|it| it.at).collect();
         let snapshot = pin.cold.tables[&Table::Trades].snapshot_id;
         found.extend(self.known.entry(snapshot).or_insert_with(|| places_of(&pin.cold)).iter());
         found.sort_unstable();

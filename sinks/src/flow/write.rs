@@ -6,7 +6,7 @@
 //! * **Progress**: a batch is written once all frontiers have passed its last epoch. The right to
 //!   answer is held until the files are durable, so the output frontier says what is written.
 //! * **State**: the rows of open batches, shared with the tail; bounded by the source's budget.
-//!   Sorting, encoding and fsync happen on a thread of the worker's own.
+//!   Sorting happens on a thread of the worker's own, encoding and fsync on the lake's.
 //! * **Restart**: nothing to keep; files that no snapshot names are orphans.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use k2_model::{GapChange, Quote, Reject, Time, Trade};
-use k2_operators::{Batch, Boundary};
+use k2_operators::{Batch, Boundary, Kept, MarketBatch};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -34,8 +34,8 @@ use crate::{DataFile, Error};
 /// The rows of each table on this worker.
 #[derive(Clone)]
 pub struct TableStreams<'scope> {
-    pub trades: StreamVec<'scope, Time, Batch<Trade>>,
-    pub quotes: StreamVec<'scope, Time, Batch<Quote>>,
+    pub trades: StreamVec<'scope, Time, MarketBatch<Trade>>,
+    pub quotes: StreamVec<'scope, Time, MarketBatch<Quote>>,
     pub rejects: StreamVec<'scope, Time, Batch<Reject>>,
     pub gaps: StreamVec<'scope, Time, Batch<GapChange>>,
 }
@@ -68,8 +68,8 @@ mod within_a_process {
 /// The rows of one batch, or of one epoch.
 #[derive(Default)]
 struct TableRows {
-    trades: Vec<Batch<Trade>>,
-    quotes: Vec<Batch<Quote>>,
+    trades: Vec<MarketBatch<Trade>>,
+    quotes: Vec<MarketBatch<Quote>>,
     rejects: Vec<Batch<Reject>>,
     gaps: Vec<Batch<GapChange>>,
 }
@@ -210,15 +210,24 @@ fn write_batch(
         }
         count += rows as u64;
     };
-    let trades = refs(&rows.trades);
-    add(Table::Trades, trades.len(), lake.write_trades(&id, trades)?);
-    let quotes = refs(&rows.quotes);
-    add(Table::Quotes, quotes.len(), lake.write_quotes(&id, quotes)?);
-    let rejects = refs(&rows.rejects);
-    add(Table::Rejects, rejects.len(), lake.write_rejects(&id, rejects)?);
-    let gaps = refs(&rows.gaps);
-    add(Table::Gaps, gaps.len(), lake.write_gaps(&id, gaps)?);
+    let (trades, quotes) = (&rows.trades, &rows.quotes);
+    let (rejects, gaps) = (refs(&rows.rejects), refs(&rows.gaps));
+    let counts = [count_of(trades), count_of(quotes), rejects.len(), gaps.len()];
+    // The small files wait for the disk, so the large ones are encoded meanwhile.
+    let (market, others) = lake.write_both(
+        || Ok::<_, Error>([lake.write_trades(&id, trades)?, lake.write_quotes(&id, quotes)?]),
+        || Ok::<_, Error>([lake.write_rejects(&id, rejects)?, lake.write_gaps(&id, gaps)?]),
+    )?;
+    let ([trades, quotes], [rejects, gaps]) = (market?, others?);
+    add(Table::Trades, counts[0], trades);
+    add(Table::Quotes, counts[1], quotes);
+    add(Table::Rejects, counts[2], rejects);
+    add(Table::Gaps, counts[3], gaps);
     Ok(Written { upper: boundary.upper, files, rows: count })
+}
+
+fn count_of<B: Kept>(batches: &[B]) -> usize {
+    batches.iter().map(Kept::len).sum()
 }
 
 fn refs<R>(batches: &[Batch<R>]) -> Vec<&R> {

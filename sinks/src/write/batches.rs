@@ -11,7 +11,7 @@ use arrow_schema::ArrowError;
 use k2_model::{GapChange, Nanos, Reject};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -22,6 +22,9 @@ use super::market::{PAGE_ROWS, ROW_GROUP_ROWS};
 use super::order::bucket_of;
 use super::{EncodedFile, Layout, leaf_index, not_encoded};
 use crate::error::Result;
+
+/// Fewer rows are stored as they are.
+const COMPRESSED_ROWS_MIN: usize = 1_024;
 
 /// The day of a reject without a receive time, which has no `ts` either.
 const NO_DAY: Option<i32> = None;
@@ -121,7 +124,11 @@ fn gap_batch(layout: &Layout, rows: &[&GapChange]) -> Result<RecordBatch, ArrowE
 fn encode_batch(layout: &Layout, batch: &RecordBatch) -> ParquetResult<(Vec<u8>, ParquetMetaData)> {
     let path = |name: &str| ColumnPath::from(name);
     let mut properties = WriterProperties::builder()
-        .set_compression(compression())
+        .set_compression(match batch.num_rows() {
+            // The library makes a context for each column, which costs more than all the rest.
+            ..COMPRESSED_ROWS_MIN => Compression::UNCOMPRESSED,
+            _ => compression(),
+        })
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         // Truncated statistics give wrong bounds, see `BOUNDS-1`.

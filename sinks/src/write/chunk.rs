@@ -20,6 +20,9 @@ const LEVEL_THOROUGH: i32 = 15;
 /// A chunk whose pages are all below this is stored as it is if zstd does not make it smaller.
 const SMALL_BYTES_MAX: usize = 256;
 
+/// Bytes of a page's header, about.
+const PAGE_HEADER_BYTES: usize = 64;
+
 /// The compression as the file's metadata has it: of the level it says nothing.
 pub(crate) fn compression() -> Compression {
     Compression::ZSTD(ZstdLevel::try_new(LEVEL_FAST).expect("1 is a level of zstd"))
@@ -40,13 +43,18 @@ pub(crate) struct Compressor {
 }
 
 impl Compressor {
-    pub(crate) fn new(effort: Effort) -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
+        let context = zstd::bulk::Compressor::new(LEVEL_FAST);
+        Ok(Self { context: context.map_err(|error| ParquetError::External(error.into()))? })
+    }
+
+    pub(crate) fn set_effort(&mut self, effort: Effort) -> Result<()> {
         let level = match effort {
             Effort::Fast => LEVEL_FAST,
             Effort::Thorough => LEVEL_THOROUGH,
         };
-        let context = zstd::bulk::Compressor::new(level);
-        Ok(Self { context: context.map_err(|error| ParquetError::External(error.into()))? })
+        let set = self.context.set_compression_level(level);
+        set.map_err(|error| ParquetError::External(error.into()))
     }
 
     fn compress(&mut self, body: &[u8]) -> Result<Body> {
@@ -165,9 +173,11 @@ impl Chunk {
             .map(|it| Ok::<_, ParquetError>((compressor.compress(&it.bytes)?, count(it.values)?)))
             .transpose()?;
         let bodies = self.pages.iter().map(|(body, _)| body);
-        let is_plain = is_best_plain(bodies.chain(dictionary.iter().map(|(body, _)| body)));
+        let bodies = bodies.chain(dictionary.iter().map(|(body, _)| body));
+        let is_plain = is_best_plain(bodies.clone());
+        let room: usize = bodies.map(|body| body.compressed.len() + PAGE_HEADER_BYTES).sum();
         let mut totals = Totals::default();
-        let mut sink = TrackedWrite::new(Vec::new());
+        let mut sink = TrackedWrite::new(Vec::with_capacity(room));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let mut encodings = vec![Encoding::RLE];
         let has_dictionary = dictionary.is_some();

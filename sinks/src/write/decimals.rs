@@ -4,13 +4,14 @@
 //! if its file were older than the widening of the column from `decimal(18,12)` to
 //! `decimal(38,12)`, which Iceberg lets any table go through, so its readers widen it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::basic::{Encoding, LogicalType, Repetition, Type as PhysicalType};
 use parquet::errors::Result;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
-use k2_model::Decimal;
+use k2_operators::market_batch::DecimalColumn;
 
 use super::chunk::{Chunk, Compressor, Dictionary, Extremes};
 use super::columns::{Encoded, flat, least_and_greatest, put_codes};
@@ -18,10 +19,9 @@ use crate::table::DECIMAL_DIGITS;
 
 /// Digits of a table's decimals.
 pub(crate) const PRECISION: i32 = DECIMAL_DIGITS as i32;
-/// Digits of those that are kept as 64-bit numbers: the most that Parquet allows there.
+/// Digits of those that are kept as 64-bit numbers, [`Decimal::narrow`](k2_model::Decimal::narrow):
+/// the most that Parquet allows there.
 const PRECISION_NARROW: i32 = 18;
-/// The first number with more digits than that.
-const NARROW_END: u128 = 10u128.pow(PRECISION_NARROW as u32);
 
 /// A dictionary is used where each of its values comes this often on average. Otherwise codes,
 /// which do not compress, take more than they save.
@@ -30,10 +30,15 @@ const REPEATS_MIN: usize = 3;
 /// Which decimal columns need all digits: bit n for the nth.
 pub(crate) type WideColumns = u8;
 
-/// The columns in which `row` needs all digits.
-pub(crate) fn wide_columns(row: &[Decimal]) -> WideColumns {
-    let is_wide = |value: &Decimal| value.0.unsigned_abs() >= NARROW_END;
-    (0..).zip(row).fold(0, |columns, (nth, value)| columns | u8::from(is_wide(value)) << nth)
+/// The columns in which some of `rows` needs all digits.
+pub(crate) fn wide_columns(decimals: &[DecimalColumn], rows: Range<usize>) -> WideColumns {
+    let is_wide = |column: &DecimalColumn| match column {
+        DecimalColumn::Narrow(_) => false,
+        DecimalColumn::Wide(values) => {
+            values[rows.clone()].iter().any(|value| value.narrow().is_none())
+        }
+    };
+    (0..).zip(decimals).fold(0, |wide, (nth, column)| wide | u8::from(is_wide(column)) << nth)
 }
 
 /// The schema of a file: the table's, with all decimals narrow but `wide`.
@@ -172,9 +177,13 @@ fn put<V: Unscaled>(out: &mut Vec<u8>, value: V) {
 /// over it, so its order is nowhere seen.
 struct Distinct<V> {
     values: Vec<V>,
-    /// Code + 1 by hash; 0 is free. At most half full.
+    /// Code by hash, or [`FREE`]. At most half full.
     slots: Vec<u32>,
 }
+
+/// Not zero: memory that is zeroed by being fresh is touched twice, by the search and by the
+/// entry, and the second touch stops all processors for a moment.
+const FREE: u32 = u32::MAX;
 
 impl<V: Unscaled> Distinct<V> {
     fn code(&mut self, value: V) -> u32 {
@@ -185,13 +194,13 @@ impl<V: Unscaled> Distinct<V> {
         let mut at = slot_of(value, mask);
         loop {
             match self.slots[at] {
-                0 => {
-                    self.values.push(value);
+                FREE => {
                     let code = self.values.len() as u32;
+                    self.values.push(value);
                     self.slots[at] = code;
-                    return code - 1;
+                    return code;
                 }
-                code if self.values[code as usize - 1] == value => return code - 1,
+                code if self.values[code as usize] == value => return code,
                 _ => at = (at + 1) & mask,
             }
         }
@@ -199,10 +208,10 @@ impl<V: Unscaled> Distinct<V> {
 
     fn grow(&mut self) {
         let size = (self.slots.len() * 4).max(256);
-        self.slots = vec![0; size];
-        for (code, value) in (1..).zip(&self.values) {
+        self.slots = vec![FREE; size];
+        for (code, value) in (0..).zip(&self.values) {
             let mut at = slot_of(*value, size - 1);
-            while self.slots[at] != 0 {
+            while self.slots[at] != FREE {
                 at = (at + 1) & (size - 1);
             }
             self.slots[at] = code;

@@ -1,15 +1,15 @@
 //! Files of trades and quotes: rows become columns without Arrow in between.
 //!
-//! Each page is gathered in one pass over its rows. What is the same over many rows (instrument,
-//! origin, vendor data) is kept as runs, and costs nothing per row.
+//! Each page is gathered from the runs of its rows, column by column. What is the same over many
+//! rows (instrument, origin, vendor data) is kept as runs, and costs nothing per row.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use k2_model::instrument::InstrumentParts;
 use k2_model::record::VendorPairs;
-use k2_model::{
-    Coordinates, DataType, Decimal, Instrument, Nanos, Origin, Quote, Side, Trade, VendorData,
-};
+use k2_model::{DataType, Decimal, Instrument, Origin, Side};
+use k2_operators::market_batch::{DECIMALS_MAX, DecimalColumn, MarketColumns};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
@@ -19,169 +19,62 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 use super::Layout;
 use super::chunk::{Compressor, Effort};
 use super::columns::{Encoded, Ints, Longs, TextLists, Texts};
-use super::decimals::{Decimals, PRECISION, WideColumns, file_schema, wide_columns};
+use super::decimals::{Decimals, PRECISION, WideColumns, file_schema};
 use super::ids::MessageIds;
-use super::order::{FileRows, Ordered};
+use super::order::{FileRows, Run};
 
 /// Rows of a page, and so of what is gathered at once.
 pub(crate) const PAGE_ROWS: usize = 20_480;
 /// Rows of a row group: between 128 Ki and 256 Ki.
 pub(crate) const ROW_GROUP_ROWS: usize = 8 * PAGE_ROWS;
 
+/// Bytes of a row in a file, about, and of the file's footer.
+const ROW_BYTES: usize = 16;
+const FOOTER_BYTES: usize = 16 << 10;
+
 /// Rows of a call up to which compression takes its time: 3 µs a row, so at most an eighth of a
 /// second in each batch of a table and worker. Where rows come fast, batches have more of them.
 const THOROUGH_ROWS_MAX: usize = 2 * PAGE_ROWS;
 
-/// Rows gathered at a time: few enough that the cache holds them.
-const GATHERED_ROWS: usize = 64;
-
-/// Most decimals in a row.
-const DECIMALS_MAX: usize = 4;
-
-/// A trade or a quote.
-pub(crate) trait MarketRow: Ordered {
-    const FEED: DataType;
-    const DECIMALS: &'static [&'static str];
-
-    /// The number in the message id.
-    fn number(&self) -> u64;
-    fn ts_recv(&self) -> Nanos;
-    /// The first of them are those named in [`MarketRow::DECIMALS`].
-    fn decimals(&self) -> [Decimal; DECIMALS_MAX];
-    fn side(&self) -> Option<Side>;
-    fn vendor_data(&self) -> &VendorData;
-    fn at(&self) -> Coordinates;
-}
-
-impl Ordered for Trade {
-    fn instrument(&self) -> &Instrument {
-        &self.instrument
-    }
-
-    fn ts_event(&self) -> Nanos {
-        self.ts_event
-    }
-
-    fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    fn wide_columns(&self) -> WideColumns {
-        wide_columns(&self.decimals()[..Self::DECIMALS.len()])
-    }
-}
-
-impl MarketRow for Trade {
-    const FEED: DataType = DataType::Trades;
-    const DECIMALS: &'static [&'static str] = &["price", "quantity"];
-
-    fn number(&self) -> u64 {
-        self.trade_id
-    }
-
-    fn ts_recv(&self) -> Nanos {
-        self.ts_recv
-    }
-
-    fn decimals(&self) -> [Decimal; DECIMALS_MAX] {
-        [self.price, self.quantity, Decimal::ZERO, Decimal::ZERO]
-    }
-
-    fn side(&self) -> Option<Side> {
-        Some(self.side)
-    }
-
-    fn vendor_data(&self) -> &VendorData {
-        &self.vendor_data
-    }
-
-    fn at(&self) -> Coordinates {
-        self.at
-    }
-}
-
-impl Ordered for Quote {
-    fn instrument(&self) -> &Instrument {
-        &self.instrument
-    }
-
-    fn ts_event(&self) -> Nanos {
-        self.ts_event
-    }
-
-    fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    fn wide_columns(&self) -> WideColumns {
-        wide_columns(&self.decimals()[..Self::DECIMALS.len()])
-    }
-}
-
-impl MarketRow for Quote {
-    const FEED: DataType = DataType::Quotes;
-    const DECIMALS: &'static [&'static str] =
-        &["bid_price", "bid_quantity", "ask_price", "ask_quantity"];
-
-    fn number(&self) -> u64 {
-        self.sequence
-    }
-
-    fn ts_recv(&self) -> Nanos {
-        self.ts_recv
-    }
-
-    fn decimals(&self) -> [Decimal; DECIMALS_MAX] {
-        [self.bid_price, self.bid_quantity, self.ask_price, self.ask_quantity]
-    }
-
-    fn side(&self) -> Option<Side> {
-        None
-    }
-
-    fn vendor_data(&self) -> &VendorData {
-        &self.vendor_data
-    }
-
-    fn at(&self) -> Coordinates {
-        self.at
-    }
-}
-
 /// Encodes files one after the other, with the same buffers.
-pub(crate) struct MarketEncoder<'a> {
+pub(crate) struct MarketEncoder {
     compressor: Compressor,
-    page: PageRows<'a>,
+    values: PageValues,
 }
 
-impl<'a> MarketEncoder<'a> {
-    /// For the files of `rows` rows in all.
-    pub(crate) fn new(rows: usize) -> Result<Self> {
-        let effort = if rows <= THOROUGH_ROWS_MAX { Effort::Thorough } else { Effort::Fast };
-        Ok(Self { compressor: Compressor::new(effort)?, page: PageRows::default() })
+impl MarketEncoder {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { compressor: Compressor::new()?, values: PageValues::default() })
     }
 
-    /// Encodes one file.
-    pub(crate) fn encode<R: MarketRow>(
+    /// Encodes one file of a call that writes `rows_of_call` rows in all.
+    pub(crate) fn encode(
         &mut self,
         layout: &Layout,
-        file_rows: &FileRows<'a, R>,
+        file_rows: &FileRows,
+        feed: DataType,
+        rows_of_call: usize,
     ) -> Result<(Vec<u8>, ParquetMetaData)> {
-        let FileRows { rows, wide } = file_rows;
+        self.compressor.set_effort(match rows_of_call {
+            ..=THOROUGH_ROWS_MAX => Effort::Thorough,
+            _ => Effort::Fast,
+        })?;
+        let FileRows { runs, rows, wide } = file_rows;
         let properties = WriterProperties::builder()
             .set_sorting_columns(Some(layout.sorting_columns.clone()))
             .build();
         let schema = file_schema(&layout.parquet_schema, *wide)?;
+        let buffer = Vec::with_capacity(rows * ROW_BYTES + FOOTER_BYTES);
         let mut file =
-            SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), Arc::new(properties))?;
+            SerializedFileWriter::new(buffer, schema.root_schema_ptr(), Arc::new(properties))?;
         // A chunk of one page has the page's bounds and place.
-        let is_indexed = rows.len() > PAGE_ROWS;
-        for of_group in rows.chunks(ROW_GROUP_ROWS) {
-            let numbers = numbers_to_find(of_group);
-            let mut columns = Columns::new(&schema, numbers, R::FEED)?;
-            for of_page in of_group.chunks(PAGE_ROWS) {
-                self.page.gather(of_page, *wide);
-                columns.page(&mut self.compressor, &self.page)?;
+        let is_indexed = *rows > PAGE_ROWS;
+        for of_group in cut(parts_of(runs), ROW_GROUP_ROWS) {
+            let numbers = numbers_to_find(&of_group);
+            let mut columns = Columns::new(&schema, numbers, feed)?;
+            for of_page in cut(of_group, PAGE_ROWS) {
+                let page = PageRows::gather(&of_page, *wide, &mut self.values);
+                columns.page(&mut self.compressor, &page)?;
             }
             let mut row_group = file.next_row_group()?;
             columns.finish(&mut self.compressor, &mut row_group, is_indexed)?;
@@ -192,24 +85,58 @@ impl<'a> MarketEncoder<'a> {
     }
 }
 
+/// Rows of a run.
+type Part<'a> = (&'a Run, Range<usize>);
+
+fn parts_of(runs: &[Run]) -> Vec<Part<'_>> {
+    runs.iter().map(|run| (run, run.rows.clone())).collect()
+}
+
+/// Cuts `parts` into pieces of `most` rows; the last may have fewer.
+fn cut<'a>(parts: Vec<Part<'a>>, most: usize) -> Vec<Vec<Part<'a>>> {
+    let mut pieces: Vec<Vec<Part<'a>>> = Vec::new();
+    let mut room = 0;
+    for (run, mut rows) in parts {
+        while !rows.is_empty() {
+            if room == 0 {
+                pieces.push(Vec::new());
+                room = most;
+            }
+            let taken = rows.len().min(room);
+            let piece = pieces.last_mut().expect("there is a piece with room");
+            piece.push((run, rows.start..rows.start + taken));
+            rows.start += taken;
+            room -= taken;
+        }
+    }
+    pieces
+}
+
 /// How many numbers the bloom filter is for. None if all rows are of one instrument: its numbers
 /// rise with the rows, so the bounds of pages already tell where one is, and a filter would take
 /// more space than the numbers themselves.
-fn numbers_to_find<R: MarketRow>(rows: &[&R]) -> usize {
-    match (rows.first(), rows.last()) {
-        (Some(first), Some(last)) if first.instrument() != last.instrument() => rows.len(),
+fn numbers_to_find(parts: &[Part<'_>]) -> usize {
+    match (parts.first(), parts.last()) {
+        (Some((first, _)), Some((last, _))) if first.instrument != last.instrument => {
+            parts.iter().map(|(_, rows)| rows.len()).sum()
+        }
         _ => 0,
     }
 }
 
 /// One page of rows, as columns and runs.
-#[derive(Default)]
-struct PageRows<'a> {
+struct PageRows<'a, 'v> {
     rows: usize,
     instruments: Vec<(&'a Instrument, usize)>,
     origins: Vec<(Origin, usize)>,
     sides: Vec<(Side, usize)>,
     vendor_data: Vec<(&'a VendorPairs, usize)>,
+    values: &'v mut PageValues,
+}
+
+/// Of each row of a page its own values.
+#[derive(Default)]
+struct PageValues {
     numbers: Vec<i64>,
     sequences: Vec<i64>,
     micros: Vec<i64>,
@@ -221,44 +148,67 @@ struct PageRows<'a> {
     wide_decimals: [Vec<i128>; DECIMALS_MAX],
 }
 
-impl<'a> PageRows<'a> {
-    /// Rows lie scattered in memory. Column by column over a few rows at a time, the first column
-    /// waits for all of them at once, and the others find them in the cache.
-    fn gather<R: MarketRow>(&mut self, rows: &[&'a R], wide: WideColumns) {
-        self.clear();
-        self.rows = rows.len();
-        for rows in rows.chunks(GATHERED_ROWS) {
-            self.ts_events.extend(rows.iter().map(|row| row.ts_event().0));
-            self.offsets.extend(rows.iter().map(|row| row.at().offset as i64));
-            self.micros.extend(rows.iter().map(|row| row.ts_event().micros()));
-            self.ts_recvs.extend(rows.iter().map(|row| row.ts_recv().0));
-            self.numbers.extend(rows.iter().map(|row| row.number() as i64));
-            self.sequences.extend(rows.iter().map(|row| row.sequence() as i64));
-            for index in 0..R::DECIMALS.len() {
-                let values = rows.iter().map(|row| row.decimals()[index].0);
-                match wide >> index & 1 {
-                    0 => self.narrow_decimals[index].extend(values.map(narrowed)),
-                    _ => self.wide_decimals[index].extend(values),
+impl<'a, 'v> PageRows<'a, 'v> {
+    fn gather(parts: &[Part<'a>], wide: WideColumns, values: &'v mut PageValues) -> Self {
+        values.clear();
+        let (instruments, origins) = (Vec::new(), Vec::new());
+        let (sides, vendor_data) = (Vec::new(), Vec::new());
+        let mut page = Self { rows: 0, instruments, origins, sides, vendor_data, values };
+        for (run, rows) in parts {
+            page.values.add(&run.columns, rows.clone(), wide);
+            page.add(run, rows.clone());
+        }
+        page
+    }
+
+    fn add(&mut self, run: &'a Run, rows: Range<usize>) {
+        let columns = &run.columns;
+        self.rows += rows.len();
+        push_run(&mut self.instruments, &run.instrument, rows.len(), |a, b| is_same(a, b));
+        push_run(&mut self.origins, columns.origin(), rows.len(), |a, b| a == b);
+        for (value, count) in columns.vendor_data(rows.clone()) {
+            push_run(&mut self.vendor_data, value.pairs(), count, |a, b| {
+                std::ptr::eq(*a, *b) || a == b
+            });
+        }
+        for side in columns.sides().get(rows).unwrap_or_default() {
+            push_run(&mut self.sides, *side, 1, |a, b| a == b);
+        }
+    }
+
+    fn texts(
+        &self,
+        text: impl Fn(&'a Instrument) -> &'a str + Clone,
+    ) -> impl Iterator<Item = (Option<&'a str>, usize)> + Clone {
+        self.instruments.iter().map(move |(instrument, count)| (Some(text(instrument)), *count))
+    }
+}
+
+impl PageValues {
+    fn add(&mut self, columns: &MarketColumns, rows: Range<usize>, wide: WideColumns) {
+        let times = &columns.ts_events()[rows.clone()];
+        self.ts_events.extend(times.iter().map(|ts| ts.0));
+        self.micros.extend(times.iter().map(|ts| ts.micros()));
+        self.ts_recvs.extend(columns.ts_recvs()[rows.clone()].iter().map(|ts| ts.0));
+        self.numbers.extend(columns.ids()[rows.clone()].iter().map(|id| *id as i64));
+        let sequences = &columns.sequences()[rows.clone()];
+        self.sequences.extend(sequences.iter().map(|sequence| *sequence as i64));
+        self.offsets.extend(columns.offsets(rows.clone()).map(|offset| offset as i64));
+        for (nth, column) in columns.decimals().iter().enumerate() {
+            let (narrow, all) = (&mut self.narrow_decimals[nth], &mut self.wide_decimals[nth]);
+            match (column, wide >> nth & 1) {
+                (DecimalColumn::Narrow(values), 0) => {
+                    narrow.extend_from_slice(&values[rows.clone()]);
                 }
-            }
-            for row in rows {
-                push_run(&mut self.instruments, row.instrument(), |a, b| is_same(a, b));
-                push_run(&mut self.origins, row.at().origin, |a, b| a == b);
-                push_run(&mut self.vendor_data, row.vendor_data().pairs(), |a, b| {
-                    std::ptr::eq(*a, *b) || a == b
-                });
-                if let Some(side) = row.side() {
-                    push_run(&mut self.sides, side, |a, b| a == b);
+                (DecimalColumn::Wide(values), 0) => {
+                    narrow.extend(values[rows.clone()].iter().map(|value| narrowed(*value)));
                 }
+                (column, _) => all.extend(rows.clone().map(|at| column.get(at).0)),
             }
         }
     }
 
     fn clear(&mut self) {
-        self.instruments.clear();
-        self.origins.clear();
-        self.sides.clear();
-        self.vendor_data.clear();
         for column in [
             &mut self.numbers,
             &mut self.sequences,
@@ -272,19 +222,11 @@ impl<'a> PageRows<'a> {
         self.narrow_decimals.iter_mut().for_each(Vec::clear);
         self.wide_decimals.iter_mut().for_each(Vec::clear);
     }
-
-    fn texts(
-        &self,
-        text: impl Fn(&'a Instrument) -> &'a str + Clone,
-    ) -> impl Iterator<Item = (Option<&'a str>, usize)> + Clone {
-        self.instruments.iter().map(move |(instrument, count)| (Some(text(instrument)), *count))
-    }
 }
 
 /// Of a column that is not wide.
-fn narrowed(decimal: i128) -> i64 {
-    debug_assert!(i64::try_from(decimal).is_ok(), "wide decimals were looked for in every row");
-    decimal as i64
+fn narrowed(decimal: Decimal) -> i64 {
+    decimal.narrow().expect("wide decimals were looked for in every row")
 }
 
 /// Equal handles point at the same parts.
@@ -292,10 +234,10 @@ fn is_same(a: &Instrument, b: &Instrument) -> bool {
     std::ptr::eq::<InstrumentParts>(&**a, &**b)
 }
 
-fn push_run<T>(runs: &mut Vec<(T, usize)>, value: T, same: impl Fn(&T, &T) -> bool) {
+fn push_run<T>(runs: &mut Vec<(T, usize)>, value: T, rows: usize, same: impl Fn(&T, &T) -> bool) {
     match runs.last_mut() {
-        Some((last, count)) if same(last, &value) => *count += 1,
-        _ => runs.push((value, 1)),
+        Some((last, count)) if same(last, &value) => *count += rows,
+        _ => runs.push((value, rows)),
     }
 }
 
@@ -374,7 +316,7 @@ impl<'a> Columns<'a> {
         Ok(Self { leaves: schema.columns().iter().map(leaf).collect::<Result<_>>()? })
     }
 
-    fn page(&mut self, compressor: &mut Compressor, page: &PageRows<'a>) -> Result<()> {
+    fn page(&mut self, compressor: &mut Compressor, page: &PageRows<'a, '_>) -> Result<()> {
         self.leaves.iter_mut().try_for_each(|leaf| leaf.page(compressor, page))
     }
 
@@ -397,7 +339,7 @@ impl<'a> Columns<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn page(&mut self, zstd: &mut Compressor, page: &PageRows<'a>) -> Result<()> {
+    fn page(&mut self, zstd: &mut Compressor, page: &PageRows<'a, '_>) -> Result<()> {
         match self {
             Self::Venue(column) => column.page(zstd, page.texts(|it| &it.venue)),
             Self::Symbol(column) => column.page(zstd, page.texts(|it| &it.symbol)),
@@ -414,19 +356,19 @@ impl<'a> Column<'a> {
                 let sides = page.sides.iter();
                 column.page(zstd, sides.map(|(side, count)| (Some(side.as_str()), *count)))
             }
-            Self::TradeId(column) => column.page(zstd, &page.numbers),
-            Self::Sequence(column) => column.page(zstd, &page.sequences),
-            Self::Ts(column) => column.page(zstd, &page.micros),
-            Self::TsEvent(column) => column.page(zstd, &page.ts_events),
-            Self::TsRecv(column) => column.page(zstd, &page.ts_recvs),
-            Self::Offset(column) => column.page(zstd, &page.offsets),
-            Self::Price(nth, column) => column.page(zstd, &page.narrow_decimals[*nth]),
+            Self::TradeId(column) => column.page(zstd, &page.values.numbers),
+            Self::Sequence(column) => column.page(zstd, &page.values.sequences),
+            Self::Ts(column) => column.page(zstd, &page.values.micros),
+            Self::TsEvent(column) => column.page(zstd, &page.values.ts_events),
+            Self::TsRecv(column) => column.page(zstd, &page.values.ts_recvs),
+            Self::Offset(column) => column.page(zstd, &page.values.offsets),
+            Self::Price(nth, column) => column.page(zstd, &page.values.narrow_decimals[*nth]),
             Self::Quantity(nth, column) => {
-                column.page(&page.narrow_decimals[*nth]);
+                column.page(&page.values.narrow_decimals[*nth]);
                 Ok(())
             }
             Self::WideDecimal(nth, column) => {
-                column.page(&page.wide_decimals[*nth]);
+                column.page(&page.values.wide_decimals[*nth]);
                 Ok(())
             }
             Self::Conditions(column) => column.empty_page(zstd, page.rows),
@@ -445,7 +387,7 @@ impl<'a> Column<'a> {
             Self::Partition(column) => {
                 column.page(zstd, page.origins.iter().map(|(at, count)| (at.partition(), *count)))
             }
-            Self::MessageId(column) => column.page(zstd, &page.instruments, &page.numbers),
+            Self::MessageId(column) => column.page(zstd, &page.instruments, &page.values.numbers),
         }
     }
 

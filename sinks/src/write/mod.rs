@@ -11,18 +11,20 @@ mod ids;
 mod market;
 mod order;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef as ArrowSchemaRef;
 use bytes::Bytes;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{DataFile, Literal, PartitionSpecRef, SchemaRef, Struct};
-use k2_model::{GapChange, Quote, Reject, Trade};
+use k2_model::{GapChange, Reject};
+use k2_operators::{Kept, MarketBatch, MarketRecord};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, SortingColumn};
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
+use rayon::iter::{ParallelBridge, ParallelIterator};
 use uuid::Uuid;
 
 use crate::config::{Attempts, LakeConfig};
@@ -30,7 +32,9 @@ use crate::error::{Error, Result};
 use crate::position::Incarnation;
 use crate::rows::BatchId;
 use crate::table::Table;
-use market::{MarketEncoder, MarketRow};
+use crate::threads::WriterThreads;
+pub(crate) use market::MarketEncoder;
+use order::{FileRows, Partition};
 
 /// How the files of a table look. Taken from the table as created, because creation numbers the
 /// columns anew.
@@ -88,7 +92,7 @@ pub(crate) struct EncodedFile {
     metadata: ParquetMetaData,
 }
 
-/// Writes the files of one call. Encodes on the caller's thread, and blocks.
+/// Writes the files of one call, and blocks.
 pub(crate) struct Writer<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) config: &'a LakeConfig,
@@ -98,12 +102,25 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(crate) fn write_trades(&self, rows: Vec<&Trade>) -> Result<Vec<DataFile>> {
-        self.write_market(&rows)
-    }
-
-    pub(crate) fn write_quotes(&self, rows: Vec<&Quote>) -> Result<Vec<DataFile>> {
-        self.write_market(&rows)
+    /// All files at once, as far as there are threads.
+    pub(crate) fn write_market<R: MarketRecord>(
+        &self,
+        threads: &WriterThreads,
+        batches: &[MarketBatch<R>],
+    ) -> Result<Vec<DataFile>> {
+        let rows: usize = batches.iter().map(Kept::len).sum();
+        let partitions = order::arrange(batches.iter().map(MarketBatch::columns))?;
+        let mut partitions: Vec<(Partition, FileRows)> = partitions.into_iter().collect();
+        // The longest first, so that no thread is left with it when all others are done.
+        partitions.sort_by_key(|(_, file)| Reverse(file.rows));
+        let write = |((day, bucket), file): (Partition, FileRows)| {
+            let encode = |encoder: &mut MarketEncoder| {
+                encoder.encode(self.layout, &file, R::DATA_TYPE, rows)
+            };
+            let (bytes, metadata) = threads.with_encoder(encode).map_err(not_encoded)?;
+            self.store(EncodedFile { partition: vec![Some(day), Some(bucket)], bytes, metadata })
+        };
+        threads.pool.install(|| partitions.into_iter().par_bridge().map(write).collect())
     }
 
     pub(crate) fn write_rejects(&self, rows: Vec<&Reject>) -> Result<Vec<DataFile>> {
@@ -114,21 +131,6 @@ impl Writer<'_> {
     pub(crate) fn write_gaps(&self, rows: Vec<&GapChange>) -> Result<Vec<DataFile>> {
         let files = batches::encode_gaps(self.layout, rows)?;
         files.into_iter().map(|file| self.store(file)).collect()
-    }
-
-    fn write_market<R: MarketRow>(&self, rows: &[&R]) -> Result<Vec<DataFile>> {
-        let partitions: BTreeMap<_, _> = order::arrange(rows)?;
-        let mut encoder = MarketEncoder::new(rows.len()).map_err(not_encoded)?;
-        let mut files = Vec::with_capacity(partitions.len());
-        for ((day, bucket), rows) in partitions {
-            let (bytes, metadata) = encoder.encode(self.layout, &rows).map_err(not_encoded)?;
-            files.push(self.store(EncodedFile {
-                partition: vec![Some(day), Some(bucket)],
-                bytes,
-                metadata,
-            })?);
-        }
-        Ok(files)
     }
 
     /// Stores a file durably. While the disk is full it waits, and says so.

@@ -1,90 +1,166 @@
 //! Brings rows into the order of the table and cuts them into files.
 //!
-//! Rows come nearly sorted within each instrument, and instruments come mixed. So the rows are
-//! dealt out to their instruments first, and only what is then out of order is sorted.
+//! Rows lie by instrument in each batch, nearly always sorted. So a file is a list of runs, and
+//! only the rows of a symbol that are out of order are sorted one by one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use iceberg::spec::{Datum, Literal, PrimitiveLiteral, Transform};
 use iceberg::transform::create_transform_function;
 use k2_model::{Instrument, Nanos};
+use k2_operators::MarketColumns;
+use k2_operators::kit::instruments::AddressMap;
 
-use super::decimals::WideColumns;
+use super::decimals::{WideColumns, wide_columns};
 use crate::error::{Error, Result};
 use crate::table::BUCKETS;
-
-/// What order and partition are decided by.
-pub(crate) trait Ordered {
-    fn instrument(&self) -> &Instrument;
-    fn ts_event(&self) -> Nanos;
-    fn sequence(&self) -> u64;
-    fn wide_columns(&self) -> WideColumns;
-}
 
 /// A partition: the day and the bucket of the symbol.
 pub(crate) type Partition = (i32, i32);
 
+/// Rows of one instrument that lie together.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) columns: Arc<MarketColumns>,
+    pub(crate) instrument: Instrument,
+    pub(crate) rows: Range<usize>,
+}
+
+impl Run {
+    fn ts_events(&self) -> &[Nanos] {
+        &self.columns.ts_events()[self.rows.clone()]
+    }
+
+    /// What is sorted by, row for row.
+    fn places(&self) -> impl DoubleEndedIterator<Item = (i64, u64)> + '_ {
+        let sequences = &self.columns.sequences()[self.rows.clone()];
+        self.ts_events().iter().map(|ts| ts.micros()).zip(sequences.iter().copied())
+    }
+
+    fn part(&self, rows: Range<usize>) -> Self {
+        Self { columns: Arc::clone(&self.columns), instrument: self.instrument, rows }
+    }
+}
+
 /// The rows of a file, sorted by (symbol, ts, sequence).
-pub(crate) struct FileRows<'a, R> {
-    pub(crate) rows: Vec<&'a R>,
+#[derive(Debug, Default)]
+pub(crate) struct FileRows {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) rows: usize,
     /// The decimal columns that need all digits, in these rows or in others of their symbols.
     pub(crate) wide: WideColumns,
 }
 
-/// Cuts `rows` into partitions.
-pub(crate) fn arrange<'a, R: Ordered>(
-    rows: &[&'a R],
-) -> Result<BTreeMap<Partition, FileRows<'a, R>>> {
-    let mut groups = Groups::deal(rows);
-    let mut dealt = groups.collect(rows);
-    let mut partitions: BTreeMap<Partition, FileRows<'a, R>> = BTreeMap::new();
-    let mut rest = dealt.as_mut_slice();
-    let mut next = 0;
-    while next < groups.sorted.len() {
-        // One symbol may trade at several venues; its rows are sorted together.
-        let first = groups.sorted[next];
-        let symbol = &groups.all[first].instrument.symbol;
-        let same = |index: &&usize| groups.all[**index].instrument.symbol == *symbol;
-        let members = groups.sorted[next..].iter().take_while(same).count();
-        let of_symbol = &groups.sorted[next..next + members];
-        let count = of_symbol.iter().map(|index| groups.all[*index].count).sum();
-        let (span, after) = std::mem::take(&mut rest).split_at_mut(count);
-        if members > 1 || !groups.all[first].is_sorted {
-            // By more than the table's order, so that equal inputs give equal files.
-            span.sort_by_key(|row| (ts(*row), row.sequence(), *row.instrument(), row.ts_event()));
+/// Cuts `batches` into partitions.
+pub(crate) fn arrange<'a>(
+    batches: impl Iterator<Item = &'a Arc<MarketColumns>>,
+) -> Result<BTreeMap<Partition, FileRows>> {
+    let groups = groups(batches);
+    let mut partitions: BTreeMap<Partition, FileRows> = BTreeMap::new();
+    // One symbol may trade at several venues; its rows are sorted together.
+    for of_symbol in groups.chunk_by(|a, b| a.instrument.symbol == b.instrument.symbol) {
+        let wide = of_symbol.iter().fold(0, |wide, group| wide | group.wide);
+        let bucket = bucket_of(&of_symbol[0].instrument.symbol)?;
+        match of_symbol {
+            [group] if is_sorted(&group.runs) => {
+                split_by_day(&group.runs, bucket, wide, &mut partitions);
+            }
+            _ => split_by_day(&sorted(of_symbol), bucket, wide, &mut partitions),
         }
-        let wide = of_symbol.iter().fold(0, |wide, index| wide | groups.all[*index].wide);
-        split_by_day(span, bucket_of(symbol)?, wide, &mut partitions);
-        rest = after;
-        next += members;
     }
     Ok(partitions)
 }
 
-fn ts<R: Ordered>(row: &R) -> i64 {
-    row.ts_event().micros()
+/// The rows of one instrument, in the order in which they came.
+struct Group {
+    instrument: Instrument,
+    runs: Vec<Run>,
+    wide: WideColumns,
 }
 
-fn split_by_day<'a, R: Ordered>(
-    span: &[&'a R],
+/// By (symbol, venue, raw symbol).
+fn groups<'a>(batches: impl Iterator<Item = &'a Arc<MarketColumns>>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: AddressMap<usize> = AddressMap::default();
+    for columns in batches {
+        for (instrument, rows) in columns.groups() {
+            let place = *places.entry(instrument.address()).or_insert_with(|| {
+                groups.push(Group { instrument, runs: Vec::new(), wide: 0 });
+                groups.len() - 1
+            });
+            let group = &mut groups[place];
+            group.wide |= wide_columns(columns.decimals(), rows.clone());
+            group.runs.push(Run { columns: Arc::clone(columns), instrument, rows });
+        }
+    }
+    groups.sort_by(|a, b| {
+        let (a, b) = (a.instrument, b.instrument);
+        a.symbol.cmp(&b.symbol).then_with(|| a.cmp(&b))
+    });
+    groups
+}
+
+fn is_sorted(runs: &[Run]) -> bool {
+    let mut last = (i64::MIN, 0);
+    runs.iter().all(|run| {
+        let sequences = &run.columns.sequences()[run.rows.clone()];
+        let (Some(first), Some(end)) = (run.places().next(), run.places().next_back()) else {
+            return true;
+        };
+        let joins = last <= first;
+        last = end;
+        // If neither goes back the table's order holds; otherwise look closer.
+        let rises = run.ts_events().is_sorted() && sequences.is_sorted();
+        joins && (rises || run.places().is_sorted())
+    })
+}
+
+/// All rows of `groups`, each group's ties in the order in which they came.
+fn sorted(groups: &[Group]) -> Vec<Run> {
+    let runs: Vec<&Run> = groups.iter().flat_map(|group| &group.runs).collect();
+    let mut rows: Vec<(i64, u64, Instrument, Nanos, usize, usize)> = Vec::new();
+    for (at, run) in runs.iter().enumerate() {
+        let places = run.places().zip(run.ts_events()).zip(run.rows.clone());
+        rows.extend(places.map(|(((micros, sequence), ts_event), row)| {
+            (micros, sequence, run.instrument, *ts_event, at, row)
+        }));
+    }
+    // By more than the table's order, so that equal inputs give equal files.
+    rows.sort_unstable();
+    let mut sorted: Vec<Run> = Vec::new();
+    let mut before = None;
+    for (.., at, row) in rows {
+        match sorted.last_mut() {
+            Some(last) if before == Some(at) && last.rows.end == row => last.rows.end += 1,
+            _ => sorted.push(runs[at].part(row..row + 1)),
+        }
+        before = Some(at);
+    }
+    sorted
+}
+
+fn split_by_day(
+    runs: &[Run],
     bucket: i32,
     wide: WideColumns,
-    partitions: &mut BTreeMap<Partition, FileRows<'a, R>>,
+    partitions: &mut BTreeMap<Partition, FileRows>,
 ) {
-    let mut rest = span;
-    while let Some(first) = rest.first() {
-        let day = first.ts_event().day();
-        let is_last_day = rest.last().is_some_and(|last| last.ts_event().day() == day);
-        let count = match is_last_day {
-            true => rest.len(),
-            false => rest.partition_point(|row| row.ts_event().day() <= day),
-        };
-        let (of_day, after) = rest.split_at(count);
-        let file = partitions.entry((day, bucket));
-        let file = file.or_insert_with(|| FileRows { rows: Vec::new(), wide: 0 });
-        file.rows.extend_from_slice(of_day);
-        file.wide |= wide;
-        rest = after;
+    for run in runs {
+        let mut rest = run.rows.clone();
+        while let Some(first) = run.columns.ts_events()[rest.clone()].first() {
+            let (day, times) = (first.day(), &run.columns.ts_events()[rest.clone()]);
+            let count = match times.last().is_some_and(|last| last.day() == day) {
+                true => times.len(),
+                false => times.partition_point(|ts| ts.day() <= day),
+            };
+            let file = partitions.entry((day, bucket)).or_default();
+            file.runs.push(run.part(rest.start..rest.start + count));
+            file.rows += count;
+            file.wide |= wide;
+            rest.start += count;
+        }
     }
 }
 
@@ -100,129 +176,4 @@ pub(crate) fn bucket_of(symbol: &str) -> Result<i32> {
         },
         None => Err(Error::corrupt(attempted())),
     }
-}
-
-/// The instruments of a batch of rows, and which row is whose.
-struct Groups {
-    all: Vec<Group>,
-    /// Indices of `all`, by (symbol, venue, raw symbol).
-    sorted: Vec<usize>,
-    /// For each row the index of its group.
-    of_row: Vec<u32>,
-}
-
-struct Group {
-    instrument: Instrument,
-    count: usize,
-    /// Whether the rows come in order of (ts, sequence).
-    is_sorted: bool,
-    last: (Nanos, u64),
-    wide: WideColumns,
-}
-
-impl Groups {
-    fn deal<R: Ordered>(rows: &[&R]) -> Self {
-        let mut slots = Slots::default();
-        let mut all: Vec<Group> = Vec::new();
-        let mut of_row = Vec::with_capacity(rows.len());
-        for row in rows {
-            let index = slots.index_of(*row.instrument(), &mut all);
-            let group = &mut all[index];
-            let place = (row.ts_event(), row.sequence());
-            // If neither went back the table's order holds; otherwise look closer.
-            if place.0 < group.last.0 || place.1 < group.last.1 {
-                let ordered = |(ts_event, sequence): (Nanos, u64)| (ts_event.micros(), sequence);
-                group.is_sorted &= ordered(group.last) <= ordered(place);
-            }
-            group.last = place;
-            group.wide |= row.wide_columns();
-            group.count += 1;
-            of_row.push(index as u32);
-        }
-        let mut sorted: Vec<usize> = (0..all.len()).collect();
-        sorted.sort_by(|a, b| {
-            let (a, b) = (&all[*a].instrument, &all[*b].instrument);
-            a.symbol.cmp(&b.symbol).then_with(|| a.cmp(b))
-        });
-        Self { all, sorted, of_row }
-    }
-
-    /// The rows, group after group in order of symbol.
-    fn collect<'a, R>(&mut self, rows: &[&'a R]) -> Vec<&'a R> {
-        let Some(&first) = rows.first() else { return Vec::new() };
-        let mut next = vec![0; self.all.len()];
-        let mut from = 0;
-        for index in &self.sorted {
-            next[*index] = from;
-            from += self.all[*index].count;
-        }
-        let mut dealt = vec![first; rows.len()];
-        for (row, group) in rows.iter().zip(&self.of_row) {
-            let at = &mut next[*group as usize];
-            dealt[*at] = *row;
-            *at += 1;
-        }
-        dealt
-    }
-}
-
-/// Finds an instrument's group by its address. Open addressing; nothing iterates over it.
-#[derive(Default)]
-struct Slots {
-    /// Index + 1 of the group; 0 is free. At most half full.
-    slots: Vec<u32>,
-    last: Option<(Instrument, usize)>,
-}
-
-impl Slots {
-    fn index_of(&mut self, instrument: Instrument, groups: &mut Vec<Group>) -> usize {
-        if let Some((last, index)) = self.last
-            && last == instrument
-        {
-            return index;
-        }
-        if groups.len() * 2 >= self.slots.len() {
-            self.grow(groups);
-        }
-        let mask = self.slots.len() - 1;
-        let mut at = slot_of(instrument, mask);
-        let index = loop {
-            match self.slots[at] {
-                0 => {
-                    groups.push(Group {
-                        instrument,
-                        count: 0,
-                        is_sorted: true,
-                        last: (Nanos(i64::MIN), 0),
-                        wide: 0,
-                    });
-                    self.slots[at] = groups.len() as u32;
-                    break groups.len() - 1;
-                }
-                index if groups[index as usize - 1].instrument == instrument => {
-                    break index as usize - 1;
-                }
-                _ => at = (at + 1) & mask,
-            }
-        };
-        self.last = Some((instrument, index));
-        index
-    }
-
-    fn grow(&mut self, groups: &[Group]) {
-        let size = (self.slots.len() * 4).max(64);
-        self.slots = vec![0; size];
-        for (index, group) in (1..).zip(groups) {
-            let mut at = slot_of(group.instrument, size - 1);
-            while self.slots[at] != 0 {
-                at = (at + 1) & (size - 1);
-            }
-            self.slots[at] = index;
-        }
-    }
-}
-
-fn slot_of(instrument: Instrument, mask: usize) -> usize {
-    let mixed = (instrument.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as usize & mask
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::{config, numbers, offsets, offsets_in};
+use k2_operators::MarketBatch;
 use k2_sinks::failpoint::FAILPOINTS;
 use k2_sinks::{Lake, Table};
 
@@ -19,7 +20,8 @@ fn job() {
         let batch = crate::support::batch_id(lower, upper);
         let rows = crate::support::btc(at..at + 5);
         let mut files = std::collections::BTreeMap::new();
-        files.insert(Table::Trades, lake.write_trades(&batch, rows.iter().collect()).unwrap());
+        files
+            .insert(Table::Trades, lake.write_trades(&batch, &MarketBatch::all_of(&rows)).unwrap());
         // One reject for each trade, unless it is already in.
         let rejects: Vec<_> = rows
             .iter()

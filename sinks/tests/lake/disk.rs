@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::support::faults::{ScriptedFaults, SeededFaults};
 use crate::support::{Reports, claimed, config, numbers, offsets, offsets_in, sealed};
+use k2_operators::MarketBatch;
 use k2_sinks::{ErrorKind, Fault, Lake, Status, StorageOperation, Table};
 
 /// Runs jobs on a failing disk until the trades `0..20` are in, then reads them on a sound one.
@@ -31,7 +32,7 @@ fn survive(seed: u64) {
             let (lower, upper) = (lake.next_epoch(), lake.next_epoch() + 1);
             let rows = crate::support::btc(at..at + 5);
             let batch = crate::support::batch_id(lower, upper);
-            let Ok(files) = lake.write_trades(&batch, rows.iter().collect()) else { break };
+            let Ok(files) = lake.write_trades(&batch, &MarketBatch::all_of(&rows)) else { break };
             let state = format!("state at {}", at + 5).into_bytes();
             let files = [(Table::Trades, files)].into();
             let sealed = k2_sinks::Sealed { lower, upper, offsets: offsets(at + 5), state, files };
@@ -90,8 +91,9 @@ fn a_stalled_sink_gives_up_when_told_to() {
     lake.claim().unwrap();
     faults.add(StorageOperation::Sync, ".parquet", Fault::NoSpace, u32::MAX);
     let rows = crate::support::btc(0..1);
-    let error =
-        lake.write_trades(&crate::support::batch_id(0, 1), rows.iter().collect()).unwrap_err();
+    let error = lake
+        .write_trades(&crate::support::batch_id(0, 1), &MarketBatch::all_of(&rows))
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 

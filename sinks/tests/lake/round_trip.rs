@@ -12,6 +12,7 @@ use k2_model::{
     Coordinates, DataType, Decimal, Gap, GapCause, GapChange, Nanos, Origin, Quote, Reject,
     RejectReason, Side, Stream, Trade, VendorData,
 };
+use k2_operators::MarketBatch;
 use k2_sinks::{ColdPin, DataFile, Lake, Sealed, Table};
 
 /// The rows of a table, each as one text with all its columns, sorted.
@@ -171,7 +172,8 @@ fn files_of_several_pages_and_row_groups_come_back() {
     let many = btc(0..200_000);
     let dir = tempfile::tempdir().unwrap();
     let lake = claimed(dir.path());
-    let files = lake.write_trades(&batch_id(0, 1), many.iter().rev().collect()).unwrap();
+    let files =
+        lake.write_trades(&batch_id(0, 1), &MarketBatch::all_of(many.iter().rev())).unwrap();
     let days = 3;
     assert_eq!(files.len(), days, "one file a day and bucket");
     let pin = lake
@@ -305,7 +307,8 @@ fn quotes_come_back_as_they_were() {
         at: Coordinates { origin: Origin::new("topic", 1), offset: number },
     };
     let quotes: Vec<Quote> = (0..50).map(quote).collect();
-    let files = lake.write_quotes(&batch_id(0, 1), quotes.iter().rev().collect()).unwrap();
+    let files =
+        lake.write_quotes(&batch_id(0, 1), &MarketBatch::all_of(quotes.iter().rev())).unwrap();
     let pin = commit(&lake, Table::Quotes, files);
     let expected = quotes.iter().map(|quote| {
         format!(

@@ -17,6 +17,7 @@ use k2_model::record::VendorPairs;
 use k2_model::{
     AssetClass, Coordinates, Decimal, Instrument, Nanos, Offsets, Origin, Side, Trade, VendorData,
 };
+use k2_operators::MarketBatch;
 use k2_sinks::{BatchId, ColdPin, DataFile, Lake, LakeConfig, RetryPolicy, Sealed, Status, Table};
 
 /// 2024-08-08T00:00:00Z.
@@ -87,7 +88,7 @@ pub fn batch_id(lower: u64, upper: u64) -> BatchId {
 }
 
 pub fn write(lake: &Lake, lower: u64, upper: u64, trades: &[Trade]) -> Vec<DataFile> {
-    lake.write_trades(&batch_id(lower, upper), trades.iter().collect()).unwrap()
+    lake.write_trades(&batch_id(lower, upper), &MarketBatch::all_of(trades)).unwrap()
 }
 
 /// A batch of epochs `[lower, upper)` with the trades of those numbers.
