@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// A crate uses only crates to its left. The two on the right do not use each other but for the
 /// binary, which starts the benches.
@@ -32,7 +33,12 @@ const MACHINE_ONLY: [&[&str]; 5] = [
 ];
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate is in the workspace")
+    // Asked for at run time: a build may outlive the checkout that it was made in.
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
+        Path::new(&of_crate).parent().expect("a crate is in the workspace").to_owned()
+    });
+    &ROOT
 }
 
 /// Every file under version control, or about to be, by its path from the root.

@@ -1,26 +1,10 @@
-//! Clocks for a job's source.
+//! A clock for a job's source.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use k2_model::Nanos;
 use k2_operators::ingest::Clock;
-
-/// The clock of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealClock;
-
-impl Clock for RealClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the clock that others get passed")]
-    fn now(&self) -> Nanos {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-    }
-
-    fn sleep(&self, duration: Duration) {
-        std::thread::sleep(duration);
-    }
-}
 
 /// A clock that only goes on while somebody sleeps, and then at once: an hour of waiting passes
 /// in moments, and how fast the machine is does not show.

@@ -12,7 +12,7 @@ mod lines;
 mod market;
 mod message;
 mod pairs;
-mod random;
+pub mod random;
 mod summary;
 mod text;
 

@@ -4,10 +4,12 @@
 //! * [`oracle`]: what the right answer is, computed from the raw input by other code.
 //! * [`job`]: a job on recordings, started and stopped by a program.
 //! * [`answers`]: what the product answers, in the words of the oracle.
-//! * [`clock`]: the clock of a job: real, or as fast as the job can follow.
+//! * [`clock`]: a clock that is as fast as the job can follow.
+//! * [`recordings`]: real recorded feeds, where a checkout has them.
 
 pub mod answers;
 pub mod clock;
 pub mod generator;
 pub mod job;
 pub mod oracle;
+pub mod recordings;

@@ -78,7 +78,9 @@ fn varied() -> Vec<Vec<u8>> {
 }
 
 fn recording(name: &str) -> Option<Vec<Vec<u8>>> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    // Asked for at run time: a build may outlive the checkout that it was made in.
+    let of_crate = || std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let beside = || PathBuf::from(of_crate()).join("../../shared");
     let shared = std::env::var_os("K2_SHARED").map_or_else(beside, PathBuf::from);
     let packed = std::fs::read(shared.join("data/binance-raw").join(name)).ok()?;
     let mut text = Vec::new();

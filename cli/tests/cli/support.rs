@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -206,5 +207,10 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    // Asked for at run time: a build may outlive the checkout that it was made in.
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
+        Path::new(&of_crate).parent().expect("a crate is in the workspace").to_owned()
+    });
+    &ROOT
 }

@@ -17,12 +17,12 @@ pub(super) fn splitmix64(state: &mut u64) -> u64 {
 
 /// A xoshiro256++ generator.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub struct Random {
     state: [u64; 4],
 }
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut seeding = seed;
         Self { state: std::array::from_fn(|_| splitmix64(&mut seeding)) }
     }
@@ -41,7 +41,7 @@ impl Random {
     }
 
     /// A number below `bound`; 0 if `bound` is 0. The bias is below `bound` / 2^64.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         scaled(self.next(), bound)
     }
 

@@ -1,6 +1,3 @@
-use std::io::Read;
-use std::path::PathBuf;
-
 use k2_model::codec::{Decoded, Decoder};
 use k2_model::{Bar, Coordinates, Decimal, Nanos, Origin, Timeframe};
 
@@ -8,6 +5,7 @@ use super::*;
 use crate::generator::{
     Flaws, Generator, GeneratorConfig, LineForm, Summary, double_lines, shuffle_lines,
 };
+use crate::recordings::{recordings, unzipped};
 
 /// What an oracle finds in one source of spot messages.
 fn observed(bytes: &[u8]) -> Oracle {
@@ -235,25 +233,6 @@ fn of_a_contradiction_the_first_arrival_stays() {
     assert_eq!(oracle.latest_trades().count(), 1);
 }
 
-/// The recordings, wherever this checkout keeps them beside it.
-fn recordings() -> Option<PathBuf> {
-    let shared = std::env::var_os("K2_SHARED").map(PathBuf::from);
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let recordings = shared.unwrap_or_else(beside).join("data/binance-raw");
-    let found = recordings.is_dir();
-    if !found {
-        eprintln!("SKIPPED: no recordings in {}; set K2_SHARED", recordings.display());
-    }
-    found.then_some(recordings)
-}
-
-fn recorded(recordings: &std::path::Path, name: &str) -> Vec<u8> {
-    let file = std::fs::File::open(recordings.join(name)).unwrap();
-    let mut bytes = Vec::new();
-    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
 #[test]
 fn recordings_hold_what_their_description_says() {
     let Some(recordings) = recordings() else { return };
@@ -280,7 +259,7 @@ fn recordings_hold_what_their_description_says() {
             [5_266_583_935, 5_266_605_247],
         ),
     ] {
-        let bytes = recorded(&recordings, name);
+        let bytes = unzipped(&recordings.join(name));
         let mut oracle = Oracle::new(InstrumentTable::shipped());
         oracle.observe_all(venue, name, &bytes);
         let tally = Tally {

@@ -2,9 +2,10 @@
 
 use k2_harness::generator::{Flaws, cut_lines, double_lines, shuffle_lines};
 use k2_harness::job::{JobSetup, Recording};
+use k2_harness::recordings::{recordings, unzipped};
 use k2_model::DataType;
 
-use crate::support::{Case, Expected, FLAWS, Scratch, market, recordings, unzipped};
+use crate::support::{Case, Expected, FLAWS, Scratch, market};
 
 const MESSAGES: u64 = 30_000;
 

@@ -1,11 +1,12 @@
 //! What the cases share: a market with every flaw, what must come of it, and the comparison.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use k2_harness::answers::Asker;
+use k2_harness::generator::random::Random;
 use k2_harness::generator::{Flaws, Generator, GeneratorConfig, LineForm};
 use k2_harness::job::{JobSetup, Recording};
 use k2_harness::oracle::{Oracle, ResultHash, differences};
@@ -164,25 +165,6 @@ impl Case {
     }
 }
 
-/// The recordings, wherever this checkout keeps them beside it.
-pub fn recordings() -> Option<PathBuf> {
-    let shared = std::env::var_os("K2_SHARED").map(PathBuf::from);
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let recordings = shared.unwrap_or_else(beside).join("data/binance-raw");
-    let found = recordings.is_dir();
-    if !found {
-        eprintln!("SKIPPED: no recordings in {}; set K2_SHARED", recordings.display());
-    }
-    found.then_some(recordings)
-}
-
-pub fn unzipped(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).unwrap();
-    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
 /// Waits until `is_true`, but not for ever: what stands still is a failure.
 pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     for _ in 0..60_000 {
@@ -194,22 +176,18 @@ pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     panic!("waited in vain until {what}");
 }
 
-/// Seeded choices. SplitMix64.
+/// Seeded choices.
 #[derive(Debug)]
-pub struct Dice(u64);
+pub struct Dice(Random);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
     /// From 0 to below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(mixed ^ (mixed >> 31)) * u128::from(end)) >> 64) as u64
+        self.0.below(end)
     }
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {

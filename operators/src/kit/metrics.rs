@@ -86,8 +86,6 @@ metrics! {
     commit_snapshots: "counter" "k2_commit_snapshots_total",
     /// The frontier of the latest commit.
     commit_epoch: "gauge" "k2_commit_epoch",
-    /// Failed attempts to commit that were tried again.
-    commit_retries: "counter" "k2_commit_retries_total",
     /// Bytes of input read but not yet committed.
     budget_bytes: "gauge" "k2_budget_bytes",
     /// Bytes of rows held in memory for queries.

@@ -10,7 +10,9 @@ use crate::instrument::Instrument;
 
 /// The text of a recording. `None`, with a line that says so, where the data is not there.
 fn recording(name: &str) -> Option<Vec<u8>> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    // Asked for at run time: a build may outlive the checkout that it was made in.
+    let of_crate = || std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let beside = || PathBuf::from(of_crate()).join("../../shared");
     let shared = std::env::var_os("K2_SHARED").map_or_else(beside, PathBuf::from);
     let path = shared.join("data/binance-raw").join(name);
     let Ok(packed) = std::fs::read(&path) else {
