@@ -13,12 +13,12 @@ use k2_model::{
     Coordinates, Depth, Gap, GapChange, InstrumentTable, Offsets, Quote, Reject, Stream, Time,
     Trade,
 };
-use k2_operators::decode::{DecodedStreams, decode};
+use k2_operators::decode::{DecodedStreams, SpareRows, decode};
 use k2_operators::ingest::{IngestStart, Ingested, SourceEnd, ingest};
 use k2_operators::kit::expand::expand;
 use k2_operators::kit::metrics::Metrics;
 use k2_operators::sequence::{Judged, SequenceConfig, StreamCounts, StreamState, gap_of, sequence};
-use k2_operators::{Batch, Numbered, StateShard};
+use k2_operators::{Batch, Kept, Numbered, StateShard};
 use k2_sinks::Lake;
 use k2_sinks::flow::commit::Failure;
 use k2_sinks::flow::{CommitterThread, MintConfig, TableStreams, commit, mint, write};
@@ -68,12 +68,13 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
 
     let Ingested { blocks, bindings } = ingest(scope, source, start.epoch);
     let boundaries = mint(bindings.clone(), start.epoch, start.offsets, start.marks, config.mint);
+    let spare = SpareRows::default();
     let DecodedStreams { trades, quotes, depths, rejects } =
-        decode(blocks, instruments, Arc::clone(&metrics));
+        decode(blocks, instruments, spare.clone(), Arc::clone(&metrics));
 
-    let trades = sequence(trades, boundaries.clone(), config.trades);
-    let quotes = sequence(quotes, boundaries.clone(), config.quotes);
-    let depths = sequence(depths, boundaries.clone(), config.depths);
+    let trades = sequence(trades, boundaries.clone(), spare.trades, config.trades);
+    let quotes = sequence(quotes, boundaries.clone(), spare.quotes, config.quotes);
+    let depths = sequence(depths, boundaries.clone(), spare.depths, config.depths);
 
     let rows = TableStreams {
         trades: unique(trades.clone()),
@@ -153,7 +154,11 @@ fn open_gaps<R>(states: &[StreamState<R>]) -> Vec<Gap> {
 type JudgedStream<'scope, R> = StreamVec<'scope, Time, Rc<Judged<R>>>;
 
 fn unique<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, R::Kept> {
-    expand(judged, "Unique", |judged, _time, given| given.extend(judged.unique.iter().cloned()))
+    expand(judged, "Unique", |judged, _time, given| {
+        if !judged.unique.is_empty() {
+            given.push(judged.unique.clone());
+        }
+    })
 }
 
 fn contradictions<R: Numbered>(judged: JudgedStream<'_, R>) -> StreamVec<'_, Time, Batch<Reject>> {

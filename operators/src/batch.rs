@@ -8,7 +8,7 @@ use k2_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::market_batch::{Grouped, MarketBatch};
+use crate::market_batch::{Groups, MarketBatch};
 
 /// Rows of one block of input for one worker. A whole parcel crosses the exchange at once, so
 /// that crossing costs nothing a row.
@@ -30,8 +30,10 @@ pub type Batch<R> = Arc<Vec<R>>;
 pub trait Kept: Clone + Send + Sync + 'static {
     type Row;
 
-    /// Keeps the rows of a block that are in `grouped`, in that order.
-    fn keep(rows: &[Self::Row], grouped: Grouped<'_>) -> Self;
+    /// Keeps `rows`, each with its place by instrument: all numbers from 0 in some order.
+    fn keep<'a>(groups: Groups, rows: impl Iterator<Item = (&'a Self::Row, usize)>) -> Self
+    where
+        Self::Row: 'a;
     fn len(&self) -> usize;
     /// Heap bytes of the rows themselves.
     fn bytes(&self) -> usize;
@@ -45,8 +47,9 @@ pub trait Kept: Clone + Send + Sync + 'static {
 impl<R: Clone + Send + Sync + 'static> Kept for Batch<R> {
     type Row = R;
 
-    fn keep(rows: &[R], grouped: Grouped<'_>) -> Self {
-        Self::new(grouped.of(rows).cloned().collect())
+    /// In the order of `rows`.
+    fn keep<'a>(_groups: Groups, rows: impl Iterator<Item = (&'a R, usize)>) -> Self {
+        Self::new(rows.map(|(row, _)| row.clone()).collect())
     }
 
     fn len(&self) -> usize {

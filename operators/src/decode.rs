@@ -22,6 +22,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use crate::batch::{Batch, Numbered, Parcel};
 use crate::ingest::Block;
 use crate::kit::metrics::Metrics;
+use crate::kit::spare::Spare;
 
 /// The streams that come out of [`decode`].
 pub struct DecodedStreams<'scope> {
@@ -31,10 +32,19 @@ pub struct DecodedStreams<'scope> {
     pub rejects: StreamVec<'scope, Time, Batch<Reject>>,
 }
 
+/// Room for each kind of record, given back by whoever takes them out of their parcels.
+#[derive(Clone, Default)]
+pub struct SpareRows {
+    pub trades: Spare<Trade>,
+    pub quotes: Spare<Quote>,
+    pub depths: Spare<Depth>,
+}
+
 /// Decodes each line; what cannot be decoded becomes a reject with its bytes and coordinates.
 pub fn decode<'scope>(
     blocks: StreamVec<'scope, Time, Block>,
     instruments: Arc<InstrumentTable>,
+    spare: SpareRows,
     metrics: Arc<Metrics>,
 ) -> DecodedStreams<'scope> {
     let mut builder = OperatorBuilder::new("Decode".into(), blocks.scope());
@@ -55,7 +65,7 @@ pub fn decode<'scope>(
         // Venue → decoder.
         let mut decoders: BTreeMap<&'static str, Decoder> = BTreeMap::new();
         // What has been decoded of the block at hand.
-        let mut dealt = Dealt::new(workers);
+        let mut dealt = Dealt::new(workers, spare);
         move |_frontiers| {
             blocks.for_each_time(|time, batches| {
                 for block in batches.flat_map(|batch| batch.drain(..)) {
@@ -137,11 +147,11 @@ struct Dealt {
 }
 
 impl Dealt {
-    fn new(workers: usize) -> Self {
+    fn new(workers: usize, spare: SpareRows) -> Self {
         Self {
-            trades: Shares::new(workers),
-            quotes: Shares::new(workers),
-            depths: Shares::new(workers),
+            trades: Shares::new(workers, spare.trades),
+            quotes: Shares::new(workers, spare.quotes),
+            depths: Shares::new(workers, spare.depths),
             rejects: Vec::new(),
             tally: Tally::default(),
         }
@@ -187,6 +197,7 @@ struct Shares<R> {
     of_workers: Vec<Share<R>>,
     /// Lines of the block at hand.
     lines: u64,
+    spare: Spare<R>,
 }
 
 struct Share<R> {
@@ -197,9 +208,9 @@ struct Share<R> {
 }
 
 impl<R: Numbered> Shares<R> {
-    fn new(workers: usize) -> Self {
+    fn new(workers: usize, spare: Spare<R>) -> Self {
         let share = || Share { rows: Vec::new(), last_rows: 0, last_lines: 1 };
-        Self { of_workers: (0..workers).map(|_| share()).collect(), lines: 0 }
+        Self { of_workers: (0..workers).map(|_| share()).collect(), lines: 0, spare }
     }
 
     fn begin(&mut self, lines: u64) {
@@ -212,22 +223,18 @@ impl<R: Numbered> Shares<R> {
         let share = &mut self.of_workers[worker as usize];
         if share.rows.capacity() == 0 {
             let expected = share.last_rows * self.lines / share.last_lines;
-            share.rows.reserve((expected + expected / 16) as usize + 1);
+            share.rows = self.spare.take((expected + expected / 8) as usize + 1);
         }
         share.rows.push(row);
     }
 
-    /// One parcel for each owner that has a part in `block`. Rows stay in memory until they are
-    /// committed, so room that was left over is given back.
+    /// One parcel for each owner that has a part in `block`.
     fn take(&mut self, block: &Block) -> Vec<Parcel<R>> {
         let (origin, first_offset) = (block.origin, block.lines.first_offset);
         let mut parcels = Vec::new();
         for (share, worker) in self.of_workers.iter_mut().zip(0..) {
-            let mut rows = std::mem::take(&mut share.rows);
+            let rows = std::mem::take(&mut share.rows);
             (share.last_rows, share.last_lines) = (rows.len() as u64, self.lines.max(1));
-            if rows.capacity() - rows.len() > rows.len() / 8 {
-                rows.shrink_to_fit();
-            }
             if !rows.is_empty() {
                 parcels.push(Parcel { worker, origin, first_offset, rows });
             }

@@ -5,4 +5,5 @@ pub mod budget;
 pub mod expand;
 pub mod instruments;
 pub mod metrics;
+pub mod spare;
 pub mod stash;

@@ -21,9 +21,10 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::batch::{Boundary, Kept, Numbered, Parcel, StateShard};
+use crate::batch::{Boundary, Numbered, Parcel, StateShard};
 use crate::kit::instruments::AddressMap;
 use crate::kit::metrics::Metrics;
+use crate::kit::spare::Spare;
 use crate::kit::stash::Stash;
 use crate::market_batch::Grouping;
 
@@ -38,8 +39,8 @@ pub use stream::{Numbers, StreamCounts, StreamState, Verdict};
 
 /// What one worker found in one time.
 pub struct Judged<R: Numbered> {
-    /// Records seen for the first time and not yet stored, block by block.
-    pub unique: Vec<R::Kept>,
+    /// Records seen for the first time and not yet stored.
+    pub unique: R::Kept,
     /// Records whose number came before with other content, and those that had no room.
     pub rejects: Vec<Reject>,
     /// Gaps as they change over this time; what opened and healed within it is not here.
@@ -62,10 +63,12 @@ pub struct SequenceConfig<R> {
     pub metrics: Arc<Metrics>,
 }
 
-/// Judges each record against its stream. One [`Judged`] per worker and non-empty time.
+/// Judges each record against its stream. One [`Judged`] per worker and non-empty time. The room
+/// of the records goes to `spare`.
 pub fn sequence<'scope, R: Numbered>(
     parcels: StreamVec<'scope, Time, Parcel<R>>,
     boundaries: StreamVec<'scope, Time, Boundary>,
+    spare: Spare<R>,
     config: SequenceConfig<R>,
 ) -> StreamVec<'scope, Time, Rc<Judged<R>>> {
     let name = format!("Sequence {}", R::DATA_TYPE.as_str());
@@ -91,7 +94,7 @@ pub fn sequence<'scope, R: Numbered>(
             while let Some((time, arrivals)) =
                 stash.next_closed(&[parcel_frontier, boundary_frontier])
             {
-                let judged = streams.judge(arrivals);
+                let judged = streams.judge(arrivals, &spare);
                 output.session(&time).give(Rc::new(judged));
             }
         }
@@ -123,7 +126,7 @@ struct Streams<R> {
     touched_places: Vec<usize>,
     /// The streams of the block at hand.
     places_here: Vec<usize>,
-    /// The unique records of the block at hand.
+    /// The unique records of the time at hand.
     grouping: Grouping,
 }
 
@@ -183,23 +186,25 @@ impl<R: Numbered> Streams<R> {
         }
     }
 
-    fn judge(&mut self, arrivals: Arrivals<R>) -> Judged<R> {
+    fn judge(&mut self, arrivals: Arrivals<R>, spare: &Spare<R>) -> Judged<R> {
         let mut parcels = arrivals.parcels;
         parcels.sort_by_key(|parcel| (parcel.origin, parcel.first_offset));
         let mut rejects = Vec::new();
-        let mut unique = Vec::with_capacity(parcels.len());
-        for parcel in parcels {
-            unique.push(self.judge_parcel(&parcel, &mut rejects));
+        for parcel in &parcels {
+            self.judge_parcel(parcel, &mut rejects);
         }
-        unique.retain(|batch| !batch.is_empty());
+        let blocks: Vec<&[R]> = parcels.iter().map(|parcel| &parcel.rows[..]).collect();
+        let states = &self.states;
+        let unique = self.grouping.keep(&blocks, |place| states[place].stream.instrument);
+        parcels.into_iter().for_each(|parcel| spare.give(parcel.rows));
         let mut judged = self.finish_time(unique, rejects);
         judged.state = arrivals.ends.first().map(|&upper| self.save(upper));
         judged
     }
 
-    /// Keeps the unique rows of one parcel, but those that an earlier run has stored beyond the
-    /// resume position.
-    fn judge_parcel(&mut self, parcel: &Parcel<R>, rejects: &mut Vec<Reject>) -> R::Kept {
+    /// Notes which rows of one parcel are kept: the unique ones, but those that an earlier run has
+    /// stored beyond the resume position.
+    fn judge_parcel(&mut self, parcel: &Parcel<R>, rejects: &mut Vec<Reject>) {
         let rows = &parcel.rows;
         let stored = self.stored.next(parcel.origin);
         let mut last_seen = (usize::MAX, 0);
@@ -231,8 +236,7 @@ impl<R: Numbered> Streams<R> {
         for place in self.places_here.drain(..) {
             self.touched[place].end_block(rows);
         }
-        let states = &self.states;
-        R::Kept::keep(rows, self.grouping.finish(|place| states[place].stream.instrument))
+        self.grouping.end_block();
     }
 
     fn judge_row(&mut self, row: &R, place: usize) -> Verdict {
@@ -265,7 +269,7 @@ impl<R: Numbered> Streams<R> {
     }
 
     /// Merges what the time changed into the states, in order of stream, and reports it.
-    fn finish_time(&mut self, unique: Vec<R::Kept>, rejects: Vec<Reject>) -> Judged<R> {
+    fn finish_time(&mut self, unique: R::Kept, rejects: Vec<Reject>) -> Judged<R> {
         let mut judged = Judged {
             unique,
             rejects,

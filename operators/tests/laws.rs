@@ -10,9 +10,10 @@ use k2_model::instrument::InstrumentParts;
 use k2_model::{
     Coordinates, Depth, Instrument, InstrumentTable, Offsets, Origin, Quote, Time, Trade,
 };
-use k2_operators::decode::decode;
+use k2_operators::decode::{SpareRows, decode};
 use k2_operators::ingest::{Block, Lines};
 use k2_operators::kit::metrics::Metrics;
+use k2_operators::kit::spare::Spare;
 use k2_operators::sequence::{Judged, SequenceConfig, StreamState, WindowLimits, sequence};
 use k2_operators::{Boundary, Kept, Numbered, Parcel, SavedState};
 use proptest::prelude::*;
@@ -146,7 +147,7 @@ fn deliver<R: Numbered>(
         let (mut parcels, mut ends, probe) = worker.dataflow::<Time, _, _>(|scope| {
             let (parcels_in, parcels) = scope.new_input::<Vec<Parcel<R>>>();
             let (ends_in, ends) = scope.new_input::<Vec<Boundary>>();
-            let (probe, _) = sequence(parcels, ends.broadcast(), config)
+            let (probe, _) = sequence(parcels, ends.broadcast(), Spare::default(), config)
                 .inspect(move |found| {
                     let found = Judged {
                         unique: found.unique.clone(),
@@ -225,7 +226,7 @@ fn outcome<R: Numbered + std::fmt::Debug>(rows: &[R], delivery: &Delivery) -> Ou
         Outcome { unique: vec![], rejected: vec![], open: vec![], states: BTreeMap::new() };
     let mut open: BTreeMap<_, i64> = BTreeMap::new();
     for part in judged {
-        found.unique.extend(part.unique.iter().flat_map(Kept::rows));
+        found.unique.extend(part.unique.rows());
         found.rejected.extend(part.rejects.iter().map(|reject| reject.at.offset));
         for change in part.gaps.iter().filter(|change| change.gap.is_open()) {
             let gap = &change.gap;
@@ -323,7 +324,8 @@ fn decoded(lines: &[String], block: usize, workers: usize) -> (Vec<Trade>, Vec<u
             blocks.lock().unwrap().iter().skip(index).step_by(peers).cloned().collect();
         worker.dataflow::<Time, _, _>(|scope| {
             let instruments = Arc::new(InstrumentTable::default());
-            let records = decode(mine.to_stream(scope), instruments, Arc::default());
+            let records =
+                decode(mine.to_stream(scope), instruments, SpareRows::default(), Arc::default());
             let trades = found.clone();
             records.trades.inspect(move |parcel| {
                 trades.send((parcel.rows.clone(), vec![])).unwrap();

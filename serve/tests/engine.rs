@@ -402,7 +402,7 @@ fn files_of_every_width(job: &Job) -> Vec<Trade> {
     for of_file in trades.chunks(FILE_ROWS as usize) {
         let lower = job.lake.next_epoch();
         let batch = BatchId { lower, upper: lower + 1, worker: 0, part: 0 };
-        let files = job.lake.write_trades(&batch, &MarketBatch::all_of(of_file)).unwrap();
+        let files = job.lake.write_trades(&batch, &[MarketBatch::of(of_file)]).unwrap();
         let files = [(Table::Trades, files)].into();
         job.lake.commit(Sealed { lower, upper: lower + 1, files, ..Sealed::default() }).unwrap();
     }

@@ -66,7 +66,7 @@ fn generated(folder: &std::path::Path, rows: u64) {
     for lower in 0..rows.div_ceil(BATCH_ROWS) {
         let batch = BatchId { lower, upper: lower + 1, worker: 0, part: 0 };
         let (cpu_before, wall_before) = (cpu_seconds(), Instant::now());
-        let written = lake.write_trades(&batch, &MarketBatch::all_of(&trades)).expect("write");
+        let written = lake.write_trades(&batch, &[MarketBatch::of(&trades)]).expect("write");
         cpu += cpu_seconds() - cpu_before;
         wall += wall_before.elapsed().as_secs_f64();
         files.push(written);
@@ -205,7 +205,7 @@ fn recorded(folder: &std::path::Path, kinds: &[&str]) {
     let cpu_before = cpu_seconds();
     for lower in 0..REPEATS {
         let batch = BatchId { lower, upper: lower + 1, worker: 0, part: 0 };
-        files = lake.write_trades(&batch, &MarketBatch::all_of(&decoded.trades)).expect("write");
+        files = lake.write_trades(&batch, &[MarketBatch::of(&decoded.trades)]).expect("write");
     }
     let cpu = (cpu_seconds() - cpu_before) / REPEATS as f64;
     let bytes: u64 = files.iter().map(DataFile::file_size_in_bytes).sum();

@@ -160,11 +160,9 @@ impl MinuteBars {
         Changed { bars, horizon: self.from }
     }
 
-    fn add(&mut self, unique: &[MarketBatch<Trade>]) -> Changed {
-        for batch in unique {
-            for (instrument, rows) in batch.columns().groups() {
-                self.merge(instrument, batch.columns(), rows);
-            }
+    fn add(&mut self, unique: &MarketBatch<Trade>) -> Changed {
+        for (instrument, rows) in unique.columns().groups() {
+            self.merge(instrument, unique.columns(), rows);
         }
         self.places.clear();
         let mut changed = Changed::default();

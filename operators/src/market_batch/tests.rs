@@ -1,5 +1,5 @@
 use k2_model::instrument::InstrumentParts;
-use k2_model::{AssetClass, VendorData};
+use k2_model::{AssetClass, Coordinates, Nanos, Origin};
 use proptest::prelude::*;
 
 use super::*;
@@ -50,39 +50,35 @@ proptest! {
         let rows: Vec<Trade> = rows
             .map(|row| if same_ids { Trade { trade_id: row.sequence, ..row } } else { row })
             .collect();
-        let batches = MarketBatch::all_of(&rows);
-        let mut left = &rows[..];
-        for batch in &batches {
-            let (taken, after) = left.split_at(batch.len());
-            left = after;
-            let mut expected = taken.to_vec();
-            expected.sort_by_key(|row| row.instrument);
-            prop_assert_eq!(batch.rows().collect::<Vec<_>>(), expected);
-            for number in 0..6 {
-                let instrument = instrument(number);
-                let range = batch.columns().of(instrument);
-                let found = range.map(|at| Trade::of(batch.columns().row(instrument, at)));
-                let expected = taken.iter().filter(|row| row.instrument == instrument).cloned();
-                prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-            }
+        let batch = MarketBatch::of(&rows);
+        let mut expected = rows.clone();
+        expected.sort_by_key(|row| row.instrument);
+        prop_assert_eq!(batch.rows().collect::<Vec<_>>(), expected);
+        for number in 0..6 {
+            let instrument = instrument(number);
+            let range = batch.columns().of(instrument);
+            let found = range.map(|at| Trade::of(batch.columns().row(instrument, at)));
+            let expected = rows.iter().filter(|row| row.instrument == instrument).cloned();
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         }
-        prop_assert!(left.is_empty());
     }
 
     #[test]
-    fn runs_of_vendor_data_cover_each_range(drawn in drawn(), a in 0usize..60, b in 0usize..60) {
+    fn runs_of_vendor_data_and_places_cover_each_range(drawn in drawn(), a in 0usize..60, b in 0usize..60) {
         let rows: Vec<Trade> =
             drawn.into_iter().zip(0..).map(|(drawn, offset)| trade(offset, drawn)).collect();
-        for batch in MarketBatch::all_of(&rows) {
-            let end = a.max(b).min(batch.len());
-            let range = a.min(b).min(end)..end;
-            let runs = batch.columns().vendor_data(range.clone());
-            let values: Vec<VendorData> =
-                runs.flat_map(|(value, count)| std::iter::repeat_n(value.clone(), count)).collect();
-            let expected: Vec<VendorData> =
-                batch.rows().map(|row| row.vendor_data).skip(range.start).take(range.len()).collect();
-            prop_assert_eq!(values, expected);
-        }
+        let batch = MarketBatch::of(&rows);
+        let end = a.max(b).min(batch.len());
+        let range = a.min(b).min(end)..end;
+        let expected = || batch.rows().skip(range.start).take(range.len());
+        let data = batch.columns().vendor_data(range.clone());
+        let data = data.flat_map(|(value, count)| std::iter::repeat_n(value.clone(), count));
+        prop_assert!(data.eq(expected().map(|row| row.vendor_data)));
+        let places = batch.columns().places(range.clone()).flat_map(|(origin, base, offsets)| {
+            let at = move |offset: &u32| Coordinates { origin, offset: base + u64::from(*offset) };
+            offsets.iter().map(at)
+        });
+        prop_assert!(places.eq(expected().map(|row| row.at)));
     }
 }
 
@@ -94,6 +90,6 @@ fn a_trade_of_usual_size_takes_less_than_half_of_its_struct() {
         ..trade(offset, (offset as u8 % 5, 0, offset, 1_000, 1, false))
     };
     let rows: Vec<Trade> = (0..4_000).map(row).collect();
-    let [batch] = &MarketBatch::all_of(&rows)[..] else { panic!("there is one origin") };
+    let batch = MarketBatch::of(&rows);
     assert!(batch.bytes() < rows.len() * size_of::<Trade>() / 2, "{} bytes", batch.bytes());
 }

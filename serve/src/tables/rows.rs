@@ -47,23 +47,23 @@ pub(crate) fn batch_of<R: Row>(schema: &SchemaRef, rows: &[R]) -> Result<RecordB
 }
 
 fn texts<'a, R>(rows: &'a [R], text: impl Fn(&'a R) -> &'a str) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(row))))
+    Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
 }
 
 fn owned_texts<R>(rows: &[R], text: impl Fn(&R) -> String) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(row))))
+    Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
 }
 
 fn longs<R>(rows: &[R], long: impl Fn(&R) -> i64) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| long(row))))
+    Arc::new(Int64Array::from_iter_values(rows.iter().map(long)))
 }
 
 fn optional_longs<R>(rows: &[R], long: impl Fn(&R) -> Option<i64>) -> ArrayRef {
-    Arc::new(rows.iter().map(|row| long(row)).collect::<Int64Array>())
+    Arc::new(rows.iter().map(long).collect::<Int64Array>())
 }
 
 fn ints<R>(rows: &[R], int: impl Fn(&R) -> i32) -> ArrayRef {
-    Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| int(row))))
+    Arc::new(Int32Array::from_iter_values(rows.iter().map(int)))
 }
 
 fn decimals<R>(rows: &[R], decimal: impl Fn(&R) -> Decimal) -> ArrayRef {

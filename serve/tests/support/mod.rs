@@ -332,8 +332,8 @@ fn absorb(
         };
     }
     let tail = &mut version.tail;
-    tail.trades.extend(chunk(time, MarketBatch::all_of(&trades)));
-    tail.quotes.extend(chunk(time, MarketBatch::all_of(&quotes)));
+    tail.trades.extend(chunk(time, vec![MarketBatch::of(&trades)]));
+    tail.quotes.extend(chunk(time, vec![MarketBatch::of(&quotes)]));
     tail.gaps.extend(chunk(time, vec![Batch::new(gaps)]));
     if owns_rejects {
         tail.rejects.extend(chunk(time, vec![Batch::new(epoch.rejects.clone())]));

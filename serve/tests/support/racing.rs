@@ -105,7 +105,7 @@ impl Racing {
         let batch = BatchId { lower, upper, worker: 0, part: 0 };
         let trades = self.unsealed.iter().flat_map(|(_, epoch)| &epoch.trades);
         let quotes = self.unsealed.iter().flat_map(|(_, epoch)| &epoch.quotes);
-        let (trades, quotes) = (MarketBatch::all_of(trades), MarketBatch::all_of(quotes));
+        let (trades, quotes) = ([MarketBatch::of(trades)], [MarketBatch::of(quotes)]);
         let mut files = BTreeMap::new();
         files.insert(Table::Trades, self.job.lake.write_trades(&batch, &trades).unwrap());
         files.insert(Table::Quotes, self.job.lake.write_quotes(&batch, &quotes).unwrap());

@@ -32,13 +32,8 @@ pub(crate) type WideColumns = u8;
 
 /// The columns in which some of `rows` needs all digits.
 pub(crate) fn wide_columns(decimals: &[DecimalColumn], rows: Range<usize>) -> WideColumns {
-    let is_wide = |column: &DecimalColumn| match column {
-        DecimalColumn::Narrow(_) => false,
-        DecimalColumn::Wide(values) => {
-            values[rows.clone()].iter().any(|value| value.narrow().is_none())
-        }
-    };
-    (0..).zip(decimals).fold(0, |wide, (nth, column)| wide | u8::from(is_wide(column)) << nth)
+    let is_wide = |column: &DecimalColumn| u8::from(!column.is_narrow(rows.clone()));
+    (0..).zip(decimals).fold(0, |wide, (nth, column)| wide | is_wide(column) << nth)
 }
 
 /// The schema of a file: the table's, with all decimals narrow but `wide`.

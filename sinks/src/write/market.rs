@@ -165,7 +165,9 @@ impl<'a, 'v> PageRows<'a, 'v> {
         let columns = &run.columns;
         self.rows += rows.len();
         push_run(&mut self.instruments, &run.instrument, rows.len(), |a, b| is_same(a, b));
-        push_run(&mut self.origins, columns.origin(), rows.len(), |a, b| a == b);
+        for (origin, _, offsets) in columns.places(rows.clone()) {
+            push_run(&mut self.origins, origin, offsets.len(), |a, b| a == b);
+        }
         for (value, count) in columns.vendor_data(rows.clone()) {
             push_run(&mut self.vendor_data, value.pairs(), count, |a, b| {
                 std::ptr::eq(*a, *b) || a == b
@@ -193,11 +195,13 @@ impl PageValues {
         self.numbers.extend(columns.ids()[rows.clone()].iter().map(|id| *id as i64));
         let sequences = &columns.sequences()[rows.clone()];
         self.sequences.extend(sequences.iter().map(|sequence| *sequence as i64));
-        self.offsets.extend(columns.offsets(rows.clone()).map(|offset| offset as i64));
+        for (_, base, offsets) in columns.places(rows.clone()) {
+            self.offsets.extend(offsets.iter().map(|offset| base as i64 + i64::from(*offset)));
+        }
         for (nth, column) in columns.decimals().iter().enumerate() {
             let (narrow, all) = (&mut self.narrow_decimals[nth], &mut self.wide_decimals[nth]);
             match (column, wide >> nth & 1) {
-                (DecimalColumn::Narrow(values), 0) => {
+                (DecimalColumn::Narrow { values, .. }, 0) => {
                     narrow.extend_from_slice(&values[rows.clone()]);
                 }
                 (DecimalColumn::Wide(values), 0) => {

@@ -20,8 +20,7 @@ fn job() {
         let batch = crate::support::batch_id(lower, upper);
         let rows = crate::support::btc(at..at + 5);
         let mut files = std::collections::BTreeMap::new();
-        files
-            .insert(Table::Trades, lake.write_trades(&batch, &MarketBatch::all_of(&rows)).unwrap());
+        files.insert(Table::Trades, lake.write_trades(&batch, &[MarketBatch::of(&rows)]).unwrap());
         // One reject for each trade, unless it is already in.
         let rejects: Vec<_> = rows
             .iter()

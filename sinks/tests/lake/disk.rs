@@ -32,7 +32,7 @@ fn survive(seed: u64) {
             let (lower, upper) = (lake.next_epoch(), lake.next_epoch() + 1);
             let rows = crate::support::btc(at..at + 5);
             let batch = crate::support::batch_id(lower, upper);
-            let Ok(files) = lake.write_trades(&batch, &MarketBatch::all_of(&rows)) else { break };
+            let Ok(files) = lake.write_trades(&batch, &[MarketBatch::of(&rows)]) else { break };
             let state = format!("state at {}", at + 5).into_bytes();
             let files = [(Table::Trades, files)].into();
             let sealed = k2_sinks::Sealed { lower, upper, offsets: offsets(at + 5), state, files };
@@ -91,9 +91,8 @@ fn a_stalled_sink_gives_up_when_told_to() {
     lake.claim().unwrap();
     faults.add(StorageOperation::Sync, ".parquet", Fault::NoSpace, u32::MAX);
     let rows = crate::support::btc(0..1);
-    let error = lake
-        .write_trades(&crate::support::batch_id(0, 1), &MarketBatch::all_of(&rows))
-        .unwrap_err();
+    let error =
+        lake.write_trades(&crate::support::batch_id(0, 1), &[MarketBatch::of(&rows)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 

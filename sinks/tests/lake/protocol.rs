@@ -345,7 +345,7 @@ fn a_crash_between_two_tables_leaves_the_one_ahead_and_says_so() {
 fn batches_out_of_order_and_files_twice_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let lake = Lake::open(config(dir.path())).unwrap();
-    let unclaimed = lake.write_trades(&batch_id(0, 1), &MarketBatch::all_of(&btc(0..1)));
+    let unclaimed = lake.write_trades(&batch_id(0, 1), &[MarketBatch::of(&btc(0..1))]);
     assert_eq!(unclaimed.unwrap_err().kind(), ErrorKind::Invalid);
     lake.claim().unwrap();
     let batch = sealed(&lake, 0, 10);

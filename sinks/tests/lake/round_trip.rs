@@ -172,8 +172,7 @@ fn files_of_several_pages_and_row_groups_come_back() {
     let many = btc(0..200_000);
     let dir = tempfile::tempdir().unwrap();
     let lake = claimed(dir.path());
-    let files =
-        lake.write_trades(&batch_id(0, 1), &MarketBatch::all_of(many.iter().rev())).unwrap();
+    let files = lake.write_trades(&batch_id(0, 1), &[MarketBatch::of(many.iter().rev())]).unwrap();
     let days = 3;
     assert_eq!(files.len(), days, "one file a day and bucket");
     let pin = lake
@@ -308,7 +307,7 @@ fn quotes_come_back_as_they_were() {
     };
     let quotes: Vec<Quote> = (0..50).map(quote).collect();
     let files =
-        lake.write_quotes(&batch_id(0, 1), &MarketBatch::all_of(quotes.iter().rev())).unwrap();
+        lake.write_quotes(&batch_id(0, 1), &[MarketBatch::of(quotes.iter().rev())]).unwrap();
     let pin = commit(&lake, Table::Quotes, files);
     let expected = quotes.iter().map(|quote| {
         format!(

@@ -88,7 +88,7 @@ pub fn batch_id(lower: u64, upper: u64) -> BatchId {
 }
 
 pub fn write(lake: &Lake, lower: u64, upper: u64, trades: &[Trade]) -> Vec<DataFile> {
-    lake.write_trades(&batch_id(lower, upper), &MarketBatch::all_of(trades)).unwrap()
+    lake.write_trades(&batch_id(lower, upper), &[MarketBatch::of(trades)]).unwrap()
 }
 
 /// A batch of epochs `[lower, upper)` with the trades of those numbers.
