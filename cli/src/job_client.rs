@@ -9,9 +9,9 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
 use crate::job_file::JobFile;
-use crate::query::AnswerMeta;
 
 /// For a job that is alive; it is on the same machine.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! The binary `k2`: flags, environment, exit codes, and what a person sees.
 
+mod answer_meta;
 mod bench;
 mod clock;
 mod failure;

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use clap::Args;
 use k2_serve::{Engine, ErrorKind, Format, Request, write_rows};
 use k2_sinks::{Lake, LakeConfig};
-use serde::Deserialize;
 
+use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
 use crate::job_client::JobClient;
 use crate::job_file::JobFile;
 use crate::settings::Settings;
-use crate::status::count;
-use crate::{DATA_DIR_DEFAULT, SINK_ID, screen};
+use crate::{DATA_DIR_DEFAULT, SINK_ID};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,61 +57,8 @@ pub fn run(args: &QueryArgs) -> Result {
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(&rows).and_then(|()| stdout.flush()).map_err(Failure::output)?;
-    say_meta(&meta);
+    meta.say();
     Ok(())
-}
-
-/// What is said of an answer, besides its rows.
-#[derive(Debug, Deserialize)]
-pub struct AnswerMeta {
-    as_of: Option<AsOf>,
-    complete: bool,
-    sources: Sources,
-    gaps: Gaps,
-    deferred: u64,
-    warnings: Vec<String>,
-    query_time_ms: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct AsOf {
-    snapshot_id: Option<i64>,
-    frontier: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sources {
-    iceberg: u64,
-    live: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Gaps {
-    open: u64,
-    missing: u64,
-}
-
-/// What the rows are rows of: on standard error, out of the way of what reads the rows.
-fn say_meta(meta: &AnswerMeta) {
-    let mut parts = vec![if meta.complete { "complete" } else { "NOT COMPLETE" }.to_owned()];
-    if let Some(as_of) = &meta.as_of {
-        let snapshot = as_of.snapshot_id.map_or("none".into(), |id| id.to_string());
-        parts.push(format!("snapshot {snapshot}, frontier {}", as_of.frontier));
-    }
-    let (iceberg, live) = (count(meta.sources.iceberg), count(meta.sources.live));
-    parts.push(format!("read {iceberg} rows from tables and {live} live"));
-    if meta.gaps.open > 0 {
-        let (open, missing) = (count(meta.gaps.open), count(meta.gaps.missing));
-        parts.push(format!("{open} open gaps with {missing} numbers"));
-    }
-    if meta.deferred > 0 {
-        parts.push(format!("{} records deferred", count(meta.deferred)));
-    }
-    parts.push(format!("{:.1} ms", meta.query_time_ms));
-    screen::say(format!("-- {}", parts.join("; ")));
-    for warning in &meta.warnings {
-        screen::say(format!("-- warning: {warning}"));
-    }
 }
 
 impl QueryArgs {

@@ -19,10 +19,11 @@ use crate::failure::{Failure, Result};
 use crate::input::InputArgument;
 use crate::job_file::{Announced, JobFile};
 use crate::market::Market;
+use crate::screen::count;
 use crate::serve::{Served, SinkHealth};
 use crate::settings::Settings;
 use crate::signals::Interrupt;
-use crate::status::{Status, count};
+use crate::status::Status;
 use crate::{DATA_DIR_DEFAULT, SINK_ID, screen, summary};
 
 /// Where a job listens unless told otherwise; any free port if this one is taken.

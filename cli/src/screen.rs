@@ -76,3 +76,42 @@ impl MakeWriter<'_> for Above {
         Self
     }
 }
+
+/// With a comma between thousands.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// In the unit that leaves one to four digits before the point.
+pub fn bytes(value: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    if value < 1 << 10 {
+        return format!("{value} B");
+    }
+    let mut scaled = value as f64 / 1024.0;
+    let mut unit = 0;
+    while scaled >= 1024.0 && unit + 1 < units.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    format!("{scaled:.1} {}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!([0, 999, 1_000, 12_345_678].map(count), ["0", "999", "1,000", "12,345,678"]);
+        assert_eq!([1_023, 1_536, 3 << 30].map(bytes), ["1023 B", "1.5 KiB", "3.0 GiB"]);
+    }
+}

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use k2_operators::kit::metrics::Metrics;
 
-use crate::{clock, screen, summary};
+use crate::clock;
+use crate::screen::{self, bytes, count};
 
 /// Between two log lines, where there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -72,7 +73,7 @@ impl Status {
     }
 
     fn text(&self, metrics: &Metrics, now: Instant) -> String {
-        let decoded = summary::messages(metrics);
+        let decoded = metrics.messages();
         let lag = metrics.ingest_records.get().saturating_sub(decoded);
         let opened = metrics.sequence_gaps_opened.get();
         let gaps = opened.saturating_sub(metrics.sequence_gaps_healed.get());
@@ -100,34 +101,6 @@ impl Status {
     }
 }
 
-/// With a comma between thousands.
-pub fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// In the unit that leaves one to four digits before the point.
-pub fn bytes(value: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    if value < 1 << 10 {
-        return format!("{value} B");
-    }
-    let mut scaled = value as f64 / 1024.0;
-    let mut unit = 0;
-    while scaled >= 1024.0 && unit + 1 < units.len() {
-        scaled /= 1024.0;
-        unit += 1;
-    }
-    format!("{scaled:.1} {}", units[unit])
-}
-
 /// Resident memory of this process, where the kernel tells.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -141,14 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_for_people() {
-        assert_eq!(
-            (count(0), count(999), count(1_000)),
-            ("0".into(), "999".into(), "1,000".into())
-        );
-        assert_eq!(count(12_345_678), "12,345,678");
-        assert_eq!((bytes(1_023), bytes(1_536)), ("1023 B".into(), "1.5 KiB".into()));
-        assert_eq!(bytes(3 << 30), "3.0 GiB");
+    fn this_process_has_memory() {
         assert!(resident_bytes().is_none_or(|resident| resident > 1 << 20));
     }
 }

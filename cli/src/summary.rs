@@ -8,7 +8,7 @@ use k2_dataflows::live::Live;
 use k2_operators::ingest::Ended;
 use k2_operators::kit::metrics::Metrics;
 
-use crate::status::{bytes, count};
+use crate::screen::{bytes, count};
 
 /// Warns of each input that did not end as a whole file does.
 pub fn warn_of_ends(ends: &[Ended]) {
@@ -37,7 +37,7 @@ pub fn print(metrics: &Metrics, live: &Live, elapsed: Duration) -> io::Result<()
 
 fn text(metrics: &Metrics, live: &Live, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
-    let messages = messages(metrics);
+    let messages = metrics.messages();
     let (gaps, missing) = open_gaps(live);
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
@@ -61,16 +61,6 @@ fn text(metrics: &Metrics, live: &Live, elapsed: Duration) -> String {
     row("elapsed", format!("{seconds:.2} s"));
     row("rows/s", count((messages as f64 / seconds.max(1e-3)) as u64));
     text
-}
-
-/// Messages decoded, of every kind.
-pub fn messages(metrics: &Metrics) -> u64 {
-    metrics.decode_trades.get()
-        + metrics.decode_quotes.get()
-        + metrics.decode_depth_updates.get()
-        + metrics.decode_depth_snapshots.get()
-        + metrics.decode_control.get()
-        + metrics.decode_rejects.get()
 }
 
 /// Gaps open at the end, over all runs of the job on this directory, and the numbers in them.

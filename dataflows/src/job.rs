@@ -17,7 +17,7 @@ use k2_operators::kit::metrics::Metrics;
 use k2_operators::sequence::{SequenceConfig, StreamState, WindowLimits};
 use k2_operators::state::StateError;
 use k2_operators::{Numbered, SavedState};
-use k2_sinks::flow::commit::Failure;
+use k2_sinks::flow::Failure;
 use k2_sinks::flow::{CommitterThread, MintConfig, spawn_committer};
 use k2_sinks::{ColdPin, Lake, Table};
 use timely::worker::Worker;

@@ -20,7 +20,7 @@ use k2_operators::kit::metrics::Metrics;
 use k2_operators::sequence::{Judged, SequenceConfig, StreamCounts, StreamState, gap_of, sequence};
 use k2_operators::{Batch, Kept, Numbered, StateShard};
 use k2_sinks::Lake;
-use k2_sinks::flow::commit::Failure;
+use k2_sinks::flow::Failure;
 use k2_sinks::flow::{CommitterThread, MintConfig, TableStreams, commit, mint, write};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::Map;

@@ -19,10 +19,11 @@ use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::batch::{Batch, Numbered, Parcel};
+use crate::batch::{Batch, Parcel};
 use crate::ingest::Block;
 use crate::kit::metrics::Metrics;
 use crate::kit::spare::Spare;
+use crate::numbered::Numbered;
 
 /// The streams that come out of [`decode`].
 pub struct DecodedStreams<'scope> {

@@ -4,12 +4,17 @@ pub mod batch;
 pub mod decode;
 mod error;
 pub mod ingest;
+pub mod kept;
 pub mod kit;
 pub mod market_batch;
+pub mod numbered;
+mod records;
 pub mod sequence;
 pub mod state;
 
-pub use batch::{Batch, Boundary, Kept, Numbered, Parcel, SourceMark, StateShard};
+pub use batch::{Batch, Boundary, Parcel, SourceMark, StateShard};
 pub use error::Error;
+pub use kept::Kept;
 pub use market_batch::{MarketBatch, MarketColumns, MarketRecord};
+pub use numbered::Numbered;
 pub use state::SavedState;

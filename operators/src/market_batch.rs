@@ -8,33 +8,13 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use k2_model::{Decimal, Instrument, Quote, Side, Trade, VendorData};
+use k2_model::Instrument;
 
-use crate::batch::{Kept, Numbered};
+use crate::kept::{Grouping, Groups, Kept};
 
 pub mod columns;
-pub mod grouping;
 
-pub use columns::{DecimalColumn, MarketColumns, MarketRow};
-pub use grouping::{Grouping, Groups};
-
-/// Most decimals in a record.
-pub const DECIMALS_MAX: usize = 4;
-
-/// A record that is kept as columns.
-pub trait MarketRecord: Numbered {
-    /// How many of [`MarketRecord::decimals`] there are.
-    const DECIMALS: usize;
-    const HAS_SIDE: bool;
-
-    /// The number in the message id.
-    fn id(&self) -> u64;
-    fn decimals(&self) -> [Decimal; DECIMALS_MAX];
-    fn side(&self) -> Option<Side>;
-    fn vendor_data(&self) -> &VendorData;
-    /// The record back from its columns.
-    fn of(row: MarketRow<'_>) -> Self;
-}
+pub use columns::{DECIMALS_MAX, DecimalColumn, MarketColumns, MarketRecord, MarketRow};
 
 /// Rows of one time on one worker: shared, and never changed once made.
 #[derive(Debug)]
@@ -90,78 +70,6 @@ impl<R: MarketRecord> Kept for MarketBatch<R> {
 
     fn rows(&self) -> impl Iterator<Item = R> + '_ {
         self.columns.rows().map(R::of)
-    }
-}
-
-impl MarketRecord for Trade {
-    const DECIMALS: usize = 2;
-    const HAS_SIDE: bool = true;
-
-    fn id(&self) -> u64 {
-        self.trade_id
-    }
-
-    fn decimals(&self) -> [Decimal; DECIMALS_MAX] {
-        [self.price, self.quantity, Decimal::ZERO, Decimal::ZERO]
-    }
-
-    fn side(&self) -> Option<Side> {
-        Some(self.side)
-    }
-
-    fn vendor_data(&self) -> &VendorData {
-        &self.vendor_data
-    }
-
-    fn of(row: MarketRow<'_>) -> Self {
-        Self {
-            instrument: row.instrument,
-            trade_id: row.id(),
-            sequence: row.sequence(),
-            ts_event: row.ts_event(),
-            ts_recv: row.ts_recv(),
-            price: row.decimal(0),
-            quantity: row.decimal(1),
-            side: row.side().unwrap_or_default(),
-            vendor_data: row.vendor_data().clone(),
-            at: row.at(),
-        }
-    }
-}
-
-impl MarketRecord for Quote {
-    const DECIMALS: usize = 4;
-    const HAS_SIDE: bool = false;
-
-    fn id(&self) -> u64 {
-        self.sequence
-    }
-
-    fn decimals(&self) -> [Decimal; DECIMALS_MAX] {
-        [self.bid_price, self.bid_quantity, self.ask_price, self.ask_quantity]
-    }
-
-    fn side(&self) -> Option<Side> {
-        None
-    }
-
-    fn vendor_data(&self) -> &VendorData {
-        &self.vendor_data
-    }
-
-    fn of(row: MarketRow<'_>) -> Self {
-        Self {
-            instrument: row.instrument,
-            sequence: row.sequence(),
-            ts_event: row.ts_event(),
-            ts_recv: row.ts_recv(),
-            bid_price: row.decimal(0),
-            bid_quantity: row.decimal(1),
-            ask_price: row.decimal(2),
-            ask_quantity: row.decimal(3),
-            vendor_data: row.vendor_data().clone(),
-            at: row.at(),
-        }
     }
 }
 

@@ -21,12 +21,13 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::batch::{Boundary, Numbered, Parcel, StateShard};
+use crate::batch::{Boundary, Parcel, StateShard};
+use crate::kept::Grouping;
 use crate::kit::instruments::AddressMap;
 use crate::kit::metrics::Metrics;
 use crate::kit::spare::Spare;
 use crate::kit::stash::Stash;
-use crate::market_batch::Grouping;
+use crate::numbered::Numbered;
 
 pub mod ids;
 pub mod prints;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use k2_model::{DataType, Instrument, InstrumentTable, Origin};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Numbered, SourceMark, StateShard};
+use crate::batch::{SourceMark, StateShard};
+use crate::numbered::Numbered;
 use crate::sequence::StreamState;
 
 /// Raised when the encoding changes; a state of another version cannot be resumed.

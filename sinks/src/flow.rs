@@ -7,9 +7,11 @@
 //! ```
 
 pub mod commit;
+pub mod failure;
 pub mod mint;
 pub mod write;
 
 pub use commit::{Committed, CommitterThread, commit, spawn_committer};
+pub use failure::Failure;
 pub use mint::{MintConfig, mint};
 pub use write::{TableStreams, Written, write};

@@ -37,8 +37,8 @@ use crate::snapshots::{Snapshot, snapshots_of};
 use crate::state;
 use crate::storage::{DurableFs, DurableFsFactory, sweep_temporaries};
 use crate::table::Table;
-use crate::threads::{Threads, Writers};
-use crate::write::{Layout, Writer};
+use crate::threads::Threads;
+use crate::write::{Layout, Writer, Writers};
 
 /// The tables of one data directory.
 pub struct Lake {

@@ -101,4 +101,14 @@ impl Metrics {
         self.decode_control.add(tally.control);
         self.decode_rejects.add(tally.rejects);
     }
+
+    /// Messages decoded, of all kinds.
+    pub fn messages(&self) -> u64 {
+        self.decode_trades.get()
+            + self.decode_quotes.get()
+            + self.decode_depth_updates.get()
+            + self.decode_depth_snapshots.get()
+            + self.decode_control.get()
+            + self.decode_rejects.get()
+    }
 }

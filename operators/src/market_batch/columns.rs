@@ -5,8 +5,26 @@ use std::ops::Range;
 
 use k2_model::{Coordinates, Decimal, Instrument, Nanos, Origin, Side, VendorData};
 
-use super::MarketRecord;
-use super::grouping::{Group, Groups};
+use crate::kept::{Group, Groups};
+use crate::numbered::Numbered;
+
+/// Most decimals in a record.
+pub const DECIMALS_MAX: usize = 4;
+
+/// A record that is kept as columns.
+pub trait MarketRecord: Numbered {
+    /// How many of [`MarketRecord::decimals`] there are.
+    const DECIMALS: usize;
+    const HAS_SIDE: bool;
+
+    /// The number in the message id.
+    fn id(&self) -> u64;
+    fn decimals(&self) -> [Decimal; DECIMALS_MAX];
+    fn side(&self) -> Option<Side>;
+    fn vendor_data(&self) -> &VendorData;
+    /// The record back from its columns.
+    fn of(row: MarketRow<'_>) -> Self;
+}
 
 /// More than [`Decimal::narrow`] holds.
 const BEYOND: i64 = i64::MIN;

@@ -1,5 +1,5 @@
 use k2_model::instrument::InstrumentParts;
-use k2_model::{AssetClass, Coordinates, Nanos, Origin};
+use k2_model::{AssetClass, Coordinates, Decimal, Nanos, Origin, Side, Trade, VendorData};
 use proptest::prelude::*;
 
 use super::*;

@@ -3,7 +3,7 @@
 use k2_model::{Nanos, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Numbered;
+use crate::numbered::Numbered;
 use crate::sequence::ids::{Ids, Seen, WindowLimits};
 use crate::sequence::prints::Prints;
 use crate::sequence::runs::{Hole, Inserted, Runs};

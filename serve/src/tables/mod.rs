@@ -5,5 +5,6 @@ pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod rows;
 pub(crate) mod scan;
+pub(crate) mod selection;
 pub(crate) mod stored;
 pub(crate) mod tail;

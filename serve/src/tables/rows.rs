@@ -20,7 +20,7 @@ use k2_sinks::Table;
 
 use crate::constraint::Key;
 use crate::schema::{ZONE, pair_fields};
-use crate::tables::tail::Selection;
+use crate::tables::selection::Selection;
 
 /// A record that stands in a table.
 pub(crate) trait Row: Send + Sync + Sized + std::fmt::Debug + 'static {

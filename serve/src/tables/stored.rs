@@ -24,7 +24,8 @@ use crate::tables::counted::Side;
 use crate::tables::files;
 use crate::tables::rows::Row;
 use crate::tables::scan::{Wanted, pushdown};
-use crate::tables::tail::{Selection, TailExec};
+use crate::tables::selection::Selection;
+use crate::tables::tail::TailExec;
 
 /// One of the four tables.
 #[derive(Debug)]

@@ -18,40 +18,15 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use k2_dataflows::live::Chunk;
-use k2_model::{Coordinates, Instrument, Offsets};
 use k2_operators::Kept;
 
-use crate::constraint::{Constraint, Key};
 use crate::tables::rows::{Row, batch_of};
+use crate::tables::selection::Selection;
 
 /// Rows of a batch, about: a batch ends with the chunk that fills it.
 const BATCH_ROWS: usize = 8_192;
 /// Fewer rows than this are not worth a second thread.
 const PARTITION_ROWS_MIN: usize = 65_536;
-
-/// Which live rows are read.
-#[derive(Clone, Debug)]
-pub(crate) struct Selection {
-    pub(crate) constraint: Constraint,
-    /// `None`: of all instruments.
-    pub(crate) instruments: Option<Vec<Instrument>>,
-    /// Only records below them.
-    pub(crate) as_of: Option<Arc<Offsets>>,
-}
-
-impl Selection {
-    /// Whether rows of these names may be asked for; `None` where records have no symbol.
-    pub(crate) fn admits_names(&self, venue: &str, symbol: Option<&str>) -> bool {
-        self.constraint.admits_text(Key::Venue, venue)
-            && symbol.is_none_or(|symbol| self.constraint.admits_text(Key::Symbol, symbol))
-    }
-
-    /// Whether the row at `at` with these numbers may be asked for.
-    pub(crate) fn admits(&self, at: Coordinates, number: impl Fn(Key) -> Option<i64>) -> bool {
-        self.constraint.admits_numbers(number)
-            && self.as_of.as_ref().is_none_or(|offsets| offsets.covers(at))
-    }
-}
 
 /// The chunks of one partition.
 type Part<B> = Arc<[Arc<Chunk<B>>]>;

@@ -10,7 +10,7 @@
 //! * **Restart**: nothing to keep; the snapshot's summary holds all that must come back.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -26,42 +26,17 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::scheduling::SyncActivator;
 
+use crate::Result;
+use crate::flow::failure::Failure;
 use crate::flow::write::{Files, Written};
 use crate::lake::Lake;
 use crate::pin::ColdPin;
 use crate::rows::Sealed;
-use crate::{Error, Result};
 
 /// A batch is in: every row of an epoch below `frontier` is in a published snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     pub frontier: Time,
-}
-
-/// The first error that stopped the sink.
-#[derive(Debug, Default)]
-pub struct Failure(Mutex<Option<Error>>);
-
-impl Failure {
-    /// Keeps `error`, unless an earlier one is kept already.
-    pub fn set(&self, error: Error) {
-        let mut kept = self.0.lock().unwrap_or_else(|poison| poison.into_inner());
-        kept.get_or_insert(error);
-    }
-
-    pub fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(|poison| poison.into_inner()).take()
-    }
-
-    pub fn is_set(&self) -> bool {
-        self.0.lock().unwrap_or_else(|poison| poison.into_inner()).is_some()
-    }
-
-    /// What the error says, for whoever asks how the job is.
-    pub fn reason(&self) -> Option<String> {
-        let kept = self.0.lock().unwrap_or_else(|poison| poison.into_inner());
-        kept.as_ref().map(Error::to_string)
-    }
 }
 
 /// All that is to be committed of one batch.

@@ -25,7 +25,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::SyncActivator;
 
-use crate::flow::commit::Failure;
+use crate::flow::failure::Failure;
 use crate::lake::Lake;
 use crate::rows::BatchId;
 use crate::table::Table;

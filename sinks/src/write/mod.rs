@@ -10,6 +10,7 @@ mod decimals;
 mod ids;
 mod market;
 mod order;
+mod threads;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -32,9 +33,9 @@ use crate::error::{Error, Result};
 use crate::position::Incarnation;
 use crate::rows::BatchId;
 use crate::table::Table;
-use crate::threads::WriterThreads;
-pub(crate) use market::MarketEncoder;
+use market::MarketEncoder;
 use order::{FileRows, Partition};
+pub(crate) use threads::{WriterThreads, Writers};
 
 /// How the files of a table look. Taken from the table as created, because creation numbers the
 /// columns anew.

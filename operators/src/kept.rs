@@ -1,14 +1,54 @@
-//! Brings the rows of a time into the order of their instruments, without moving them.
+//! How rows are kept once they are judged: in the order of their instruments, without being moved
+//! more than once.
 
 use k2_model::Instrument;
 
-use crate::batch::Kept;
+use crate::batch::Batch;
+
+/// How rows of a kind are kept and shared once they are judged.
+pub trait Kept: Clone + Send + Sync + 'static {
+    type Row;
+
+    /// Keeps `rows`, each with its place by instrument: all numbers from 0 in some order.
+    fn keep<'a>(groups: Groups, rows: impl Iterator<Item = (&'a Self::Row, usize)>) -> Self
+    where
+        Self::Row: 'a;
+    fn len(&self) -> usize;
+    /// Heap bytes of the rows themselves.
+    fn bytes(&self) -> usize;
+    fn rows(&self) -> impl Iterator<Item = Self::Row> + '_;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<R: Clone + Send + Sync + 'static> Kept for Batch<R> {
+    type Row = R;
+
+    /// In the order of `rows`.
+    fn keep<'a>(_groups: Groups, rows: impl Iterator<Item = (&'a R, usize)>) -> Self {
+        Self::new(rows.map(|(row, _)| row.clone()).collect())
+    }
+
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self[..])
+    }
+
+    fn rows(&self) -> impl Iterator<Item = R> + '_ {
+        self.iter().cloned()
+    }
+}
 
 /// The rows of one instrument, from the end of the group before.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Group {
-    pub(super) instrument: Instrument,
-    pub(super) end: usize,
+pub(crate) struct Group {
+    pub(crate) instrument: Instrument,
+    pub(crate) end: usize,
 }
 
 /// Which rows of some blocks are kept, and of which instrument each is. Reused from time to time,
@@ -29,7 +69,7 @@ pub struct Grouping {
 
 /// Which of the kept rows are of which instrument.
 #[derive(Debug)]
-pub struct Groups(pub(super) Vec<Group>);
+pub struct Groups(pub(crate) Vec<Group>);
 
 impl Grouping {
     /// Keeps the row `at` of the block at hand, whose instrument has the number `place` at the
