@@ -53,8 +53,8 @@ pub struct MarketColumns {
 /// Decimals in 64 bits, but for those that need more.
 #[derive(Clone, Debug)]
 pub enum DecimalColumn {
-    /// What [`Decimal::narrow`] holds is in `values`. What it does not is in `beyond`, by row, and
-    /// marked by [`BEYOND`].
+    /// What [`Decimal::narrow`] holds is in `values`. What it does not is in `beyond`, by row; in
+    /// `values` a number stands there that no narrow decimal is.
     Narrow { values: Vec<i64>, beyond: BTreeMap<usize, Decimal> },
     /// Many need more.
     Wide(Vec<Decimal>),
