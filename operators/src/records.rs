@@ -21,34 +21,41 @@ fn halves(number: i128) -> [u64; 2] {
     [number as u64, (number >> 64) as u64]
 }
 
+/// What all records have in a field of that name.
+macro_rules! fields {
+    () => {
+        fn instrument(&self) -> Instrument {
+            self.instrument
+        }
+
+        fn set_instrument(&mut self, instrument: Instrument) {
+            self.instrument = instrument;
+        }
+
+        fn ts_event(&self) -> Nanos {
+            self.ts_event
+        }
+
+        fn ts_recv(&self) -> Nanos {
+            self.ts_recv
+        }
+
+        fn at(&self) -> Coordinates {
+            self.at
+        }
+    };
+}
+
 impl Numbered for Trade {
     type Kept = MarketBatch<Self>;
 
     const DATA_TYPE: DataType = DataType::Trades;
     const DENSE: bool = true;
 
-    fn instrument(&self) -> Instrument {
-        self.instrument
-    }
-
-    fn set_instrument(&mut self, instrument: Instrument) {
-        self.instrument = instrument;
-    }
+    fields!();
 
     fn numbers(&self) -> (u64, u64) {
         (self.sequence, self.sequence)
-    }
-
-    fn ts_event(&self) -> Nanos {
-        self.ts_event
-    }
-
-    fn ts_recv(&self) -> Nanos {
-        self.ts_recv
-    }
-
-    fn at(&self) -> Coordinates {
-        self.at
     }
 
     fn print(&self) -> u32 {
@@ -63,28 +70,10 @@ impl Numbered for Quote {
     const DATA_TYPE: DataType = DataType::Quotes;
     const DENSE: bool = false;
 
-    fn instrument(&self) -> Instrument {
-        self.instrument
-    }
-
-    fn set_instrument(&mut self, instrument: Instrument) {
-        self.instrument = instrument;
-    }
+    fields!();
 
     fn numbers(&self) -> (u64, u64) {
         (self.sequence, self.sequence)
-    }
-
-    fn ts_event(&self) -> Nanos {
-        self.ts_event
-    }
-
-    fn ts_recv(&self) -> Nanos {
-        self.ts_recv
-    }
-
-    fn at(&self) -> Coordinates {
-        self.at
     }
 
     /// Without `ts_event`, which for a feed without event times is when it was received.
@@ -101,28 +90,10 @@ impl Numbered for Depth {
     const DATA_TYPE: DataType = DataType::Depth;
     const DENSE: bool = true;
 
-    fn instrument(&self) -> Instrument {
-        self.instrument
-    }
-
-    fn set_instrument(&mut self, instrument: Instrument) {
-        self.instrument = instrument;
-    }
+    fields!();
 
     fn numbers(&self) -> (u64, u64) {
         (self.first, self.last)
-    }
-
-    fn ts_event(&self) -> Nanos {
-        self.ts_event
-    }
-
-    fn ts_recv(&self) -> Nanos {
-        self.ts_recv
-    }
-
-    fn at(&self) -> Coordinates {
-        self.at
     }
 
     /// The levels are not kept, so there is no content to contradict.

@@ -123,49 +123,18 @@ struct Streams<R> {
     window: WindowLimits,
     metrics: Arc<Metrics>,
     /// Of each state what this time changed; empty between times.
-    touched: Vec<Touched<R>>,
+    touched: Vec<Touched>,
     touched_places: Vec<usize>,
-    /// The streams of the block at hand.
-    places_here: Vec<usize>,
     /// The unique records of the time at hand.
     grouping: Grouping,
 }
 
-#[derive(Clone)]
-struct Touched<R> {
+#[derive(Clone, Default)]
+struct Touched {
     counts: StreamCounts,
-    /// The latest unique record.
-    latest: Option<R>,
-    /// (Event time, number) and row of the latest unique record of the block at hand.
-    latest_here: Option<(Nanos, u64, usize)>,
+    /// (Event time, number) and place (block, row) of the latest unique record.
+    latest: Option<((Nanos, u64), (usize, usize))>,
     holes: BTreeMap<Hole, (i64, Option<Coordinates>)>,
-    is_touched: bool,
-    is_touched_here: bool,
-}
-
-impl<R> Default for Touched<R> {
-    fn default() -> Self {
-        Self {
-            counts: StreamCounts::default(),
-            latest: None,
-            latest_here: None,
-            holes: BTreeMap::new(),
-            is_touched: false,
-            is_touched_here: false,
-        }
-    }
-}
-
-impl<R: Numbered> Touched<R> {
-    /// Keeps the latest record of a block whose rows are about to go.
-    fn end_block(&mut self, rows: &[R]) {
-        self.is_touched_here = false;
-        let Some((ts_event, number, at)) = self.latest_here.take() else { return };
-        let place = |row: &R| (row.ts_event(), row.numbers().1);
-        if self.latest.as_ref().is_none_or(|latest| place(latest) < (ts_event, number)) {
-            self.latest = Some(rows[at].clone());
-        }
-    }
 }
 
 impl<R: Numbered> Streams<R> {
@@ -182,7 +151,6 @@ impl<R: Numbered> Streams<R> {
             metrics,
             touched,
             touched_places: Vec::new(),
-            places_here: Vec::new(),
             grouping: Grouping::default(),
         }
     }
@@ -191,25 +159,24 @@ impl<R: Numbered> Streams<R> {
         let mut parcels = arrivals.parcels;
         parcels.sort_by_key(|parcel| (parcel.origin, parcel.first_offset));
         let mut rejects = Vec::new();
-        for parcel in &parcels {
-            self.judge_parcel(parcel, &mut rejects);
+        for (block, parcel) in parcels.iter().enumerate() {
+            self.judge_parcel(block, parcel, &mut rejects);
         }
         let blocks: Vec<&[R]> = parcels.iter().map(|parcel| &parcel.rows[..]).collect();
         let states = &self.states;
         let unique = self.grouping.keep(&blocks, |place| states[place].stream.instrument);
+        let mut judged = self.finish_time(&blocks, unique, rejects);
         parcels.into_iter().for_each(|parcel| spare.give(parcel.rows));
-        let mut judged = self.finish_time(unique, rejects);
         judged.state = arrivals.ends.first().map(|&upper| self.save(upper));
         judged
     }
 
     /// Notes which rows of one parcel are kept: the unique ones, but those that an earlier run has
     /// stored beyond the resume position.
-    fn judge_parcel(&mut self, parcel: &Parcel<R>, rejects: &mut Vec<Reject>) {
-        let rows = &parcel.rows;
+    fn judge_parcel(&mut self, block: usize, parcel: &Parcel<R>, rejects: &mut Vec<Reject>) {
         let stored = self.stored.next(parcel.origin);
         let mut last_seen = (usize::MAX, 0);
-        for (at, row) in rows.iter().enumerate() {
+        for (at, row) in parcel.rows.iter().enumerate() {
             let address = row.instrument().address();
             if last_seen.0 != address {
                 last_seen = (address, self.place_of(row));
@@ -217,8 +184,11 @@ impl<R: Numbered> Streams<R> {
             let place = last_seen.1;
             match self.judge_row(row, place) {
                 Verdict::Unique => {
-                    let latest = &mut self.touched[place].latest_here;
-                    *latest = (*latest).max(Some((row.ts_event(), row.numbers().1, at)));
+                    let latest = &mut self.touched[place].latest;
+                    let moment = (row.ts_event(), row.numbers().1);
+                    if latest.is_none_or(|(known, _)| known < moment) {
+                        *latest = Some((moment, (block, at)));
+                    }
                     if row.at().offset >= stored {
                         self.grouping.add(at, place);
                     }
@@ -234,20 +204,12 @@ impl<R: Numbered> Streams<R> {
                 }
             }
         }
-        for place in self.places_here.drain(..) {
-            self.touched[place].end_block(rows);
-        }
         self.grouping.end_block();
     }
 
     fn judge_row(&mut self, row: &R, place: usize) -> Verdict {
         let touched = &mut self.touched[place];
-        if !touched.is_touched_here {
-            touched.is_touched_here = true;
-            self.places_here.push(place);
-        }
-        if !touched.is_touched {
-            touched.is_touched = true;
+        if touched.counts.messages == 0 {
             self.touched_places.push(place);
         }
         let holes = &mut touched.holes;
@@ -270,7 +232,7 @@ impl<R: Numbered> Streams<R> {
     }
 
     /// Merges what the time changed into the states, in order of stream, and reports it.
-    fn finish_time(&mut self, unique: R::Kept, rejects: Vec<Reject>) -> Judged<R> {
+    fn finish_time(&mut self, blocks: &[&[R]], unique: R::Kept, rejects: Vec<Reject>) -> Judged<R> {
         let mut judged = Judged {
             unique,
             rejects,
@@ -286,9 +248,10 @@ impl<R: Numbered> Streams<R> {
             let state = &mut self.states[place];
             state.counts.merge(&touched.counts);
             judged.counts.push((state.stream, touched.counts));
-            if let Some(latest) = touched.latest {
-                state.note_latest(&latest);
-                judged.latest.push(latest);
+            if let Some((_, (block, at))) = touched.latest {
+                let latest = &blocks[block][at];
+                state.note_latest(latest);
+                judged.latest.push(latest.clone());
             }
             let stream = state.stream;
             judged.gaps.extend(touched.holes.into_iter().filter_map(|(hole, (diff, at))| {

@@ -9,7 +9,24 @@ pub const SPARE_BYTES_MAX: usize = 32 << 20;
 
 /// Empty vectors of one worker, with their room.
 #[derive(Debug)]
-pub struct Spare<R>(Rc<RefCell<Vec<Vec<R>>>>);
+pub struct Spare<R>(Rc<RefCell<Shelf<R>>>);
+
+#[derive(Debug)]
+struct Shelf<R> {
+    empty: Vec<Vec<R>>,
+    /// Bytes of their room.
+    bytes: usize,
+}
+
+impl<R> Default for Shelf<R> {
+    fn default() -> Self {
+        Self { empty: Vec::new(), bytes: 0 }
+    }
+}
+
+fn bytes_of<R>(rows: &Vec<R>) -> usize {
+    rows.capacity() * size_of::<R>()
+}
 
 impl<R> Clone for Spare<R> {
     fn clone(&self) -> Self {
@@ -26,18 +43,20 @@ impl<R> Default for Spare<R> {
 impl<R> Spare<R> {
     /// An empty vector with room for `rows`.
     pub fn take(&self, rows: usize) -> Vec<R> {
-        let spare = self.0.borrow_mut().pop();
+        let mut shelf = self.0.borrow_mut();
+        let spare = shelf.empty.pop().inspect(|it| shelf.bytes -= bytes_of(it));
         // One that is too small would only be copied to grow.
         spare.filter(|it| it.capacity() >= rows).unwrap_or_else(|| Vec::with_capacity(rows))
     }
 
     /// Keeps the room of `rows`, which are dropped.
     pub fn give(&self, mut rows: Vec<R>) {
-        let mut spare = self.0.borrow_mut();
-        let room: usize = spare.iter().map(Vec::capacity).sum();
-        if (room + rows.capacity()) * size_of::<R>() <= SPARE_BYTES_MAX {
-            rows.clear();
-            spare.push(rows);
+        rows.clear();
+        let mut shelf = self.0.borrow_mut();
+        let bytes = shelf.bytes + bytes_of(&rows);
+        if bytes <= SPARE_BYTES_MAX {
+            shelf.bytes = bytes;
+            shelf.empty.push(rows);
         }
     }
 }
@@ -58,6 +77,6 @@ mod tests {
         for _ in 0..100 {
             spare.give(Vec::with_capacity(1));
         }
-        assert_eq!(spare.0.borrow().len(), SPARE_BYTES_MAX >> 20);
+        assert_eq!(spare.0.borrow().empty.len(), SPARE_BYTES_MAX >> 20);
     }
 }
