@@ -202,28 +202,23 @@ fn write_batch(
     rows: &TableRows,
 ) -> Result<Written, Error> {
     let id = BatchId { lower: boundary.lower, upper: boundary.upper, worker, part: 0 };
-    let mut files = Files::new();
-    let mut count = 0;
-    let mut add = |table: Table, rows: usize, written: Vec<DataFile>| {
-        if !written.is_empty() {
-            files.insert(table, written);
-        }
-        count += rows as u64;
-    };
     let (trades, quotes) = (&rows.trades, &rows.quotes);
     let (rejects, gaps) = (refs(&rows.rejects), refs(&rows.gaps));
-    let counts = [count_of(trades), count_of(quotes), rejects.len(), gaps.len()];
+    let count = count_of(trades) + count_of(quotes) + rejects.len() + gaps.len();
     // The small files wait for the disk, so the large ones are encoded meanwhile.
     let (market, others) = lake.write_both(
         || Ok::<_, Error>([lake.write_trades(&id, trades)?, lake.write_quotes(&id, quotes)?]),
         || Ok::<_, Error>([lake.write_rejects(&id, rejects)?, lake.write_gaps(&id, gaps)?]),
     )?;
     let ([trades, quotes], [rejects, gaps]) = (market?, others?);
-    add(Table::Trades, counts[0], trades);
-    add(Table::Quotes, counts[1], quotes);
-    add(Table::Rejects, counts[2], rejects);
-    add(Table::Gaps, counts[3], gaps);
-    Ok(Written { upper: boundary.upper, files, rows: count })
+    let mut files = Files::from([
+        (Table::Trades, trades),
+        (Table::Quotes, quotes),
+        (Table::Rejects, rejects),
+        (Table::Gaps, gaps),
+    ]);
+    files.retain(|_, files| !files.is_empty());
+    Ok(Written { upper: boundary.upper, files, rows: count as u64 })
 }
 
 fn count_of<B: Kept>(batches: &[B]) -> usize {

@@ -6,7 +6,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use k2_model::instrument::InstrumentParts;
 use k2_model::record::VendorPairs;
 use k2_model::{DataType, Decimal, Instrument, Origin, Side};
 use k2_operators::market_batch::{DECIMALS_MAX, DecimalColumn, MarketColumns};
@@ -164,7 +163,7 @@ impl<'a, 'v> PageRows<'a, 'v> {
     fn add(&mut self, run: &'a Run, rows: Range<usize>) {
         let columns = &run.columns;
         self.rows += rows.len();
-        push_run(&mut self.instruments, &run.instrument, rows.len(), |a, b| is_same(a, b));
+        push_run(&mut self.instruments, &run.instrument, rows.len(), |a, b| a == b);
         for (origin, _, offsets) in columns.places(rows.clone()) {
             push_run(&mut self.origins, origin, offsets.len(), |a, b| a == b);
         }
@@ -231,11 +230,6 @@ impl PageValues {
 /// Of a column that is not wide.
 fn narrowed(decimal: Decimal) -> i64 {
     decimal.narrow().expect("wide decimals were looked for in every row")
-}
-
-/// Equal handles point at the same parts.
-fn is_same(a: &Instrument, b: &Instrument) -> bool {
-    std::ptr::eq::<InstrumentParts>(&**a, &**b)
 }
 
 fn push_run<T>(runs: &mut Vec<(T, usize)>, value: T, rows: usize, same: impl Fn(&T, &T) -> bool) {
