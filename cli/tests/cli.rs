@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
 
+#[path = "cli/root.rs"]
+mod root;
 #[path = "cli/support.rs"]
 mod support;
 

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+
+#[path = "cli/root.rs"]
+mod root;
+
+use root::root;
 
 /// A crate uses only crates to its left. The two on the right do not use each other but for the
 /// binary, which starts the benches.
@@ -31,15 +35,6 @@ const MACHINE_ONLY: [&[&str]; 5] = [
     &["crates", ".io-index"],
     &["pypi", ".org"],
 ];
-
-fn root() -> &'static Path {
-    // Asked for at run time: a build may outlive the checkout that it was made in.
-    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
-        Path::new(&of_crate).parent().expect("a crate is in the workspace").to_owned()
-    });
-    &ROOT
-}
 
 /// Every file under version control, or about to be, by its path from the root.
 fn files() -> Vec<PathBuf> {

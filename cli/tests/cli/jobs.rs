@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, root};
+use crate::root::root;
+use crate::support::Place;
 
 const MARKET: &[&str] = &[
     "--messages",

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::support::{Place, root};
+use crate::root::root;
+use crate::support::Place;
 
 /// A recording, if this machine has it; says so if not.
 fn recording(name: &str) -> Option<String> {

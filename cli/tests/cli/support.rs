@@ -3,9 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -204,13 +203,4 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
-}
-
-pub fn root() -> &'static Path {
-    // Asked for at run time: a build may outlive the checkout that it was made in.
-    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
-        Path::new(&of_crate).parent().expect("a crate is in the workspace").to_owned()
-    });
-    &ROOT
 }
