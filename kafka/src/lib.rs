@@ -4,11 +4,17 @@
 #![deny(unsafe_code)]
 
 mod context;
+#[allow(unsafe_code)]
+mod describe;
 mod error;
 mod properties;
 mod redact;
 mod settings;
+mod topic_name;
+mod topics;
 
 pub use context::{Context, Trouble};
 pub use error::{Error, ErrorKind, Result};
 pub use settings::{KafkaSettings, MESSAGE_BYTES_MAX, RegistrySettings, Role};
+pub use topic_name::{TopicName, TopicPattern, asset_class, default_partitions};
+pub use topics::{Creation, DEFAULT_RETENTION, TopicInfo, TopicSpec, Topics};
