@@ -7,6 +7,7 @@ mod context;
 #[allow(unsafe_code)]
 mod describe;
 mod error;
+mod offsets;
 mod properties;
 mod redact;
 mod settings;
@@ -15,6 +16,7 @@ mod topics;
 
 pub use context::{Context, Trouble};
 pub use error::{Error, ErrorKind, Result};
+pub use offsets::Watermarks;
 pub use settings::{KafkaSettings, MESSAGE_BYTES_MAX, RegistrySettings, Role};
 pub use topic_name::{TopicName, TopicPattern, asset_class, default_partitions};
 pub use topics::{Creation, DEFAULT_RETENTION, TopicInfo, TopicSpec, Topics};
