@@ -3,6 +3,7 @@
 //! Knows librdkafka and HTTP; knows no timely, no Iceberg and no command line.
 #![deny(unsafe_code)]
 
+mod circuit;
 mod context;
 #[allow(unsafe_code)]
 mod describe;
@@ -15,6 +16,7 @@ mod settings;
 mod topic_name;
 mod topics;
 
+pub use circuit::{Circuit, CircuitPolicy, CircuitState};
 pub use context::{Context, Trouble};
 pub use error::{Error, ErrorKind, Result};
 pub use offsets::Watermarks;
