@@ -8,7 +8,9 @@ mod context;
 #[allow(unsafe_code)]
 mod describe;
 mod error;
+mod low_water;
 mod offsets;
+mod producer;
 mod properties;
 mod redact;
 mod registry;
@@ -19,7 +21,11 @@ mod topics;
 pub use circuit::{Circuit, CircuitPolicy, CircuitState};
 pub use context::{Context, Trouble};
 pub use error::{Error, ErrorKind, Result};
+pub use low_water::LowWater;
 pub use offsets::Watermarks;
+pub use producer::{
+    Deliveries, DeliveryFailure, FAILURES_KEPT_MAX, Message, Producer, ProducerOptions,
+};
 pub use registry::{Compatibility, Registry, value_subject};
 pub use settings::{KafkaSettings, MESSAGE_BYTES_MAX, RegistrySettings, Role};
 pub use topic_name::{TopicName, TopicPattern, asset_class, default_partitions};
