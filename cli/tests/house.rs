@@ -12,8 +12,9 @@ use root::root;
 
 /// A crate uses only crates to its left. The two on the right do not use each other but for the
 /// binary, which starts the benches.
-const LAYERS: [&str; 8] = [
+const LAYERS: [&str; 9] = [
     "k2-model",
+    "k2-kafka",
     "k2-operators",
     "k2-sinks",
     "k2-dataflows",
@@ -105,8 +106,9 @@ fn cargo(arguments: &[&str]) -> String {
 
 #[test]
 fn what_decides_results_knows_no_timely_in_the_model_and_no_http_before_serve() {
-    let forbidden: [(&str, &[&str]); 4] = [
+    let forbidden: [(&str, &[&str]); 5] = [
         ("model", &["timely", "tokio", "arrow-array", "datafusion", "iceberg"]),
+        ("kafka", &["timely", "arrow-array", "datafusion", "iceberg", "axum", "clap"]),
         ("operators", &["tokio", "arrow-array", "datafusion", "iceberg", "axum"]),
         ("sinks", &["datafusion", "axum", "reqwest"]),
         ("dataflows", &["datafusion", "axum", "reqwest", "clap"]),

@@ -1,0 +1,137 @@
+//! Where partitions begin and end, and how far somebody has come: for lag, and for where to start.
+
+use std::collections::BTreeMap;
+
+use k2_model::{Offsets, Origin};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::settings::Role;
+use crate::topics::{ANSWER_PATIENCE, Topics, answered};
+
+/// What there is to read of a partition: from `low`, and below `high`. Messages of a transaction
+/// that is still open, and what comes after them, are not there to read.
+///
+/// The difference is no count of messages: transactions leave marks that take an offset each, and
+/// compaction leaves holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    pub low: u64,
+    pub high: u64,
+}
+
+/// What is asked about partitions.
+#[derive(Clone, Copy)]
+enum Question {
+    First,
+    End,
+    /// The first message that is this old or younger, in milliseconds since 1970.
+    Since(i64),
+}
+
+impl Topics {
+    /// Where each of `origins` begins and ends, in two requests to each broker.
+    pub fn watermarks(&self, origins: &[Origin]) -> Result<BTreeMap<Origin, Watermarks>> {
+        // In this order: the beginning may move up between the two, but never past the end.
+        let low = self.ask("ask where partitions begin", origins, Question::First)?;
+        let high = self.ask("ask where partitions end", origins, Question::End)?;
+        let both = low.into_iter().zip(high.into_values());
+        Ok(both
+            .map(|((origin, low), high)| {
+                let (low, high) = (low.unwrap_or(0), high.unwrap_or(0));
+                (origin, Watermarks { low: low.min(high), high })
+            })
+            .collect())
+    }
+
+    /// The first offset of each of `origins` whose message has a time of `timestamp_ms` or later,
+    /// in milliseconds since 1970; the end of the partition if there is none.
+    pub fn offsets_for_time(&self, origins: &[Origin], timestamp_ms: i64) -> Result<Offsets> {
+        let attempt = format!("ask which messages are of {timestamp_ms} ms or later");
+        let found = self.ask(&attempt, origins, Question::Since(timestamp_ms.max(0)))?;
+        let without: Vec<Origin> = found
+            .iter()
+            .filter(|(_, offset)| offset.is_none())
+            .map(|(origin, _)| *origin)
+            .collect();
+        let mut offsets: Offsets =
+            found.into_iter().filter_map(|(origin, offset)| Some((origin, offset?))).collect();
+        for (origin, end) in self.ask("ask where partitions end", &without, Question::End)? {
+            offsets.advance(origin, end.unwrap_or(0));
+        }
+        Ok(offsets)
+    }
+
+    /// What `group` has committed of `origins`; those of which it has committed nothing are left
+    /// out. The group is not joined.
+    pub fn committed(&self, group: &str, origins: &[Origin]) -> Result<Offsets> {
+        if origins.is_empty() {
+            return Ok(Offsets::default());
+        }
+        let attempt = format!("ask what group {group} has committed");
+        let mut config = self.settings.client_config(Role::Admin)?;
+        config.set("group.id", group).set("enable.auto.commit", "false");
+        let client: BaseConsumer<Context> = config
+            .create_with_context(Context::default())
+            .map_err(|error| Error::of_kafka(&attempt, &error, None))?;
+        let mut list = TopicPartitionList::with_capacity(origins.len());
+        for origin in origins {
+            list.add_partition(origin.source(), origin.partition());
+        }
+        let answer = client.committed_offsets(list, ANSWER_PATIENCE);
+        let list = answered(&client, &attempt, answer)?;
+        let found = offsets(&attempt, &list)?;
+        Ok(found.into_iter().filter_map(|(origin, offset)| Some((origin, offset?))).collect())
+    }
+
+    /// The answer for each of `origins`; none where the partition has nothing such.
+    fn ask(
+        &self,
+        attempt: &str,
+        origins: &[Origin],
+        question: Question,
+    ) -> Result<BTreeMap<Origin, Option<u64>>> {
+        if origins.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // Kafka takes the beginning and the end for times before and after every other.
+        let time = match question {
+            Question::First => Offset::Beginning,
+            Question::End => Offset::End,
+            Question::Since(timestamp_ms) => Offset::Offset(timestamp_ms),
+        };
+        let mut list = TopicPartitionList::with_capacity(origins.len());
+        for origin in origins {
+            list.add_partition_offset(origin.source(), origin.partition(), time)
+                .map_err(|error| Error::of_kafka(attempt, &error, None))?;
+        }
+        let answer = self.client.offsets_for_times(list, ANSWER_PATIENCE);
+        let list = answered(&self.client, attempt, answer)?;
+        let found = offsets(attempt, &list)?;
+        if let Some(origin) = origins.iter().find(|origin| !found.contains_key(*origin)) {
+            let (topic, partition) = (origin.source(), origin.partition());
+            let text = format!("{attempt}: no answer for partition {partition} of {topic}");
+            return Err(Error::new(ErrorKind::Unavailable, text));
+        }
+        Ok(found)
+    }
+}
+
+fn offsets(attempt: &str, list: &TopicPartitionList) -> Result<BTreeMap<Origin, Option<u64>>> {
+    let mut offsets = BTreeMap::new();
+    for element in list.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        if let Err(error) = element.error() {
+            let attempt = format!("{attempt}: partition {partition} of {topic}");
+            return Err(Error::of_kafka(&attempt, &error, None));
+        }
+        let offset = match element.offset() {
+            Offset::Offset(offset) => u64::try_from(offset).ok(),
+            _ => None,
+        };
+        offsets.insert(Origin::new(topic, partition), offset);
+    }
+    Ok(offsets)
+}
