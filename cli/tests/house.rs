@@ -240,6 +240,17 @@ fn is_path(text: &str) -> bool {
 }
 
 #[test]
+fn docker_compose_starts_what_the_tests_start_and_reaches_no_other_machine() {
+    let Some(python) = std::env::var_os("K2_READERS") else {
+        assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
+        eprintln!("SKIPPED: K2_READERS names no Python that reads YAML; ./test does");
+        return;
+    };
+    let check = Command::new(python).arg(root().join("scripts/compose.py")).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     for path in files().iter().filter(|path| path.extension().is_some_and(|end| end == "md")) {
         let text = read(path);

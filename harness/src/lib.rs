@@ -4,6 +4,7 @@
 //! * [`oracle`]: what the right answer is, computed from the raw input by other code.
 //! * [`job`]: a job on recordings, started and stopped by a program.
 //! * [`answers`]: what the product answers, in the words of the oracle.
+//! * [`parts`]: a real Kafka broker and a real schema registry, started, halted and killed.
 //! * [`clock`]: a clock that is as fast as the job can follow.
 //! * [`recordings`]: real recorded feeds, where a checkout has them.
 
@@ -12,4 +13,5 @@ pub mod clock;
 pub mod generator;
 pub mod job;
 pub mod oracle;
+pub mod parts;
 pub mod recordings;
