@@ -130,6 +130,7 @@ impl Decoder {
             reason: problem.reason,
             detail: problem.detail,
             ts_recv: binance::receive_time(line),
+            schema_id: None,
             at,
         }
     }

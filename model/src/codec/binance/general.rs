@@ -10,7 +10,7 @@ use super::{Body, Message, Record, Symbol, VendorHandles};
 use crate::codec::Problem;
 use crate::decimal::{Decimal, DecimalError};
 use crate::instrument::{RAW_SYMBOL_BYTES_MAX, is_raw_symbol};
-use crate::record::{RejectReason, Side, VendorData};
+use crate::record::{RejectReason, Side, VendorData, VendorFields};
 use crate::time::Nanos;
 
 /// Characters of a wrong value that the detail of a reject repeats.
@@ -205,7 +205,7 @@ impl<'a> Fields<'a> {
             ("b", buyer.map(|order| order.to_string())),
         ];
         let given = pairs.into_iter().filter_map(|(key, value)| Some((key.into(), value?.into())));
-        Ok(VendorData::Owned(Box::new(given.collect())))
+        Ok(VendorData::owned(VendorFields::of_pairs(given.collect())))
     }
 
     fn quote(&self, received: Option<Nanos>) -> Result<Message<'a>, Problem> {
