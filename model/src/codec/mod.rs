@@ -1,9 +1,12 @@
 //! Codecs: bytes → records, one file per venue or format.
 
+use std::borrow::Cow;
+
 use crate::instrument::InstrumentTable;
 use crate::origin::Coordinates;
 use crate::record::{Depth, Quote, Reject, RejectReason, Trade};
 
+pub mod avro;
 mod binance;
 mod number;
 
@@ -81,6 +84,17 @@ impl Tally {
 pub struct Problem {
     pub reason: RejectReason,
     pub detail: String,
+}
+
+/// Characters of a wrong value that the detail of a reject repeats.
+const EXCERPT_CHARACTERS_MAX: usize = 48;
+
+/// The head of `value`: a detail must not grow with the message.
+fn excerpt(value: &str) -> Cow<'_, str> {
+    match value.char_indices().nth(EXCERPT_CHARACTERS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &value[..end])),
+        None => Cow::Borrowed(value),
+    }
 }
 
 /// Decodes the raw messages of one venue.
