@@ -90,7 +90,7 @@ pub struct InstrumentParts {
 }
 
 impl InstrumentParts {
-    fn default_tier() -> u8 {
+    pub(crate) fn default_tier() -> u8 {
         3
     }
 }

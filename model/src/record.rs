@@ -135,6 +135,8 @@ pub struct Reject {
     pub detail: String,
     /// Receive time, where the line had one that could be read.
     pub ts_recv: Option<Nanos>,
+    /// The registry's id of the schema that the message names; `None` for one that names none.
+    pub schema_id: Option<u32>,
     pub at: Coordinates,
 }
 
@@ -160,10 +162,16 @@ pub enum RejectReason {
     TooManyInstruments,
     /// The stream's sequence set has reached its bound of runs.
     TooManyGaps,
+    /// The message is not in the format that its topic is set to.
+    WrongFormat,
+    /// The registry has no schema of the id that the message names, or it is of no trade or quote.
+    UnknownSchema,
+    /// The bytes are not a record of the schema that the message names.
+    NotAvro,
 }
 
 impl RejectReason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::UnknownEvent,
@@ -176,6 +184,9 @@ impl RejectReason {
         Self::Contradiction,
         Self::TooManyInstruments,
         Self::TooManyGaps,
+        Self::WrongFormat,
+        Self::UnknownSchema,
+        Self::NotAvro,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -192,6 +203,9 @@ impl RejectReason {
             Self::Contradiction => "contradiction",
             Self::TooManyInstruments => "too_many_instruments",
             Self::TooManyGaps => "too_many_gaps",
+            Self::WrongFormat => "wrong_format",
+            Self::UnknownSchema => "unknown_schema",
+            Self::NotAvro => "not_avro",
         }
     }
 }
@@ -199,37 +213,73 @@ impl RejectReason {
 /// Field name → value, as the vendor gave them: what K2 has no column for.
 pub type VendorPairs = Vec<(Box<str>, Box<str>)>;
 
-static VENDOR_DATA: Interner<VendorPairs> = Interner::new();
-static NO_VENDOR_DATA: VendorPairs = Vec::new();
+/// What some vendors say of a record, and most do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VendorFields {
+    /// The venue's codes for the conditions of the trade or quote, in its order.
+    pub conditions: Vec<Box<str>>,
+    pub pairs: VendorPairs,
+}
 
-/// A record's vendor data: shared where few values recur, owned where each record has its own.
+impl VendorFields {
+    const NONE: Self = Self { conditions: Vec::new(), pairs: Vec::new() };
+
+    /// `pairs`, and no conditions.
+    pub fn of_pairs(pairs: VendorPairs) -> Self {
+        Self { pairs, ..Self::NONE }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.conditions.is_empty() && self.pairs.is_empty()
+    }
+}
+
+static VENDOR_DATA: Interner<VendorFields> = Interner::new();
+static NO_VENDOR_DATA: VendorFields = VendorFields::NONE;
+
+/// A record's [`VendorFields`]: shared where few values recur, owned where each record has its own.
 #[derive(Clone)]
 pub enum VendorData {
-    Shared(&'static VendorPairs),
-    Owned(Box<VendorPairs>),
+    Shared(&'static VendorFields),
+    Owned(Box<VendorFields>),
 }
 
 impl VendorData {
     pub const EMPTY: Self = Self::Shared(&NO_VENDOR_DATA);
 
-    /// Interns `pairs`. Only for values of which there are few: an interned value is never freed.
-    pub fn shared(pairs: VendorPairs) -> Self {
-        if pairs.is_empty() { Self::EMPTY } else { Self::Shared(VENDOR_DATA.intern(pairs)) }
+    /// Interns `fields`. Only for values of which there are few: an interned value is never freed.
+    pub fn shared(fields: VendorFields) -> Self {
+        if fields.is_empty() { Self::EMPTY } else { Self::Shared(VENDOR_DATA.intern(fields)) }
+    }
+
+    /// Keeps `fields` with its one record.
+    pub fn owned(fields: VendorFields) -> Self {
+        if fields.is_empty() { Self::EMPTY } else { Self::Owned(Box::new(fields)) }
+    }
+
+    #[inline]
+    pub fn fields(&self) -> &VendorFields {
+        match self {
+            Self::Shared(fields) => fields,
+            Self::Owned(fields) => fields,
+        }
+    }
+
+    #[inline]
+    pub fn conditions(&self) -> &[Box<str>] {
+        &self.fields().conditions
     }
 
     #[inline]
     pub fn pairs(&self) -> &VendorPairs {
-        match self {
-            Self::Shared(pairs) => pairs,
-            Self::Owned(pairs) => pairs,
-        }
+        &self.fields().pairs
     }
 }
 
 impl PartialEq for VendorData {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.pairs(), other.pairs()) || self.pairs() == other.pairs()
+        std::ptr::eq(self.fields(), other.fields()) || self.fields() == other.fields()
     }
 }
 
@@ -243,31 +293,34 @@ impl PartialOrd for VendorData {
 
 impl Ord for VendorData {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.pairs().cmp(other.pairs())
+        self.fields().cmp(other.fields())
     }
 }
 
 impl Hash for VendorData {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.pairs().hash(state);
+        self.fields().hash(state);
     }
 }
 
 impl fmt::Debug for VendorData {
+    /// The pairs as a map, with the conditions before them where there are any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.conditions().is_empty() {
+            write!(f, "{:?} ", self.conditions())?;
+        }
         f.debug_map().entries(self.pairs().iter().map(|(key, value)| (key, value))).finish()
     }
 }
 
 impl Serialize for VendorData {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.pairs().serialize(serializer)
+        self.fields().serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for VendorData {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pairs = VendorPairs::deserialize(deserializer)?;
-        Ok(if pairs.is_empty() { Self::EMPTY } else { Self::Owned(Box::new(pairs)) })
+        VendorFields::deserialize(deserializer).map(Self::owned)
     }
 }

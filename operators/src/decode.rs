@@ -123,6 +123,7 @@ fn decode_block(block: &Block, decoder: &mut Decoder, dealt: &mut Dealt) {
             reason: RejectReason::TooLong,
             detail: "the line is longer than 16 MiB; its head is kept".into(),
             ts_recv: None,
+            schema_id: None,
             at,
         });
         return;

@@ -306,6 +306,7 @@ fn reject_of<R: Numbered>(row: &R, reason: RejectReason, detail: &str) -> Reject
         reason,
         detail: detail.into(),
         ts_recv: Some(row.ts_recv()),
+        schema_id: None,
         at: row.at(),
     }
 }

@@ -94,6 +94,29 @@ fn live_and_offline_answer_alike_once_everything_is_committed() {
 }
 
 #[test]
+fn conditions_and_schema_ids_are_answered_from_memory_and_from_tables() {
+    let questions = [
+        "SELECT DISTINCT venue, raw_symbol, conditions FROM trades",
+        "SELECT DISTINCT venue, schema_id FROM rejects",
+    ];
+    let mut job = Job::new();
+    job.run(30, 60);
+    let live = live(&job);
+    let hot = questions.map(|question| rows(&live, question));
+    job.commit();
+    let offline = offline(&job);
+    assert_eq!(hot, questions.map(|question| rows(&offline, question)));
+    let conditions =
+        r#"{"venue":"BINANCE","raw_symbol":"NOTLISTED","conditions":["@","@","@"]}"#.to_owned();
+    assert!(hot[0].contains(&conditions), "{:?}", hot[0]);
+    assert!(
+        hot[1].contains(&r#"{"venue":"BINANCE_USDM","schema_id":8}"#.to_owned()),
+        "{:?}",
+        hot[1]
+    );
+}
+
+#[test]
 fn where_the_seam_is_changes_no_answer() {
     let questions = VIEWS.map(all_of).into_iter().chain([
         "SELECT count(*), sum(quantity) FROM trades".to_owned(),

@@ -20,6 +20,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use k2_model::codec::{Decoded, Decoder};
 use k2_model::instrument::InstrumentParts;
+use k2_model::record::VendorFields;
 use k2_model::{
     AssetClass, Coordinates, Decimal, Instrument, InstrumentTable, Nanos, Origin, Side, Trade,
     VendorData,
@@ -151,7 +152,8 @@ impl Market {
     }
 
     fn trades(&mut self, count: u64) -> Vec<Trade> {
-        let vendor_data = VendorData::shared(vec![("is_best_match".into(), "true".into())]);
+        let pairs = vec![("is_best_match".into(), "true".into())];
+        let vendor_data = VendorData::shared(VendorFields::of_pairs(pairs));
         let mut trades = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let of = self.random(SYMBOLS) as usize;

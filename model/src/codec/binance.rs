@@ -24,7 +24,7 @@ use crate::codec::{Problem, Records};
 use crate::decimal::Decimal;
 use crate::instrument::{Instrument, InstrumentTable};
 use crate::origin::Coordinates;
-use crate::record::{Depth, Quote, Side, Trade, VendorData};
+use crate::record::{Depth, Quote, Side, Trade, VendorData, VendorFields};
 use crate::time::Nanos;
 
 use symbols::{Symbol, Symbols};
@@ -87,7 +87,9 @@ const ORDER_TYPES: [&str; 6] = ["MARKET", "LIMIT", "INSURANCE_FUND", "ADL", "RPI
 
 impl VendorHandles {
     fn new() -> Self {
-        let handle = |key: &str, value: &str| VendorData::shared(vec![(key.into(), value.into())]);
+        let handle = |key: &str, value: &str| {
+            VendorData::shared(VendorFields::of_pairs(vec![(key.into(), value.into())]))
+        };
         Self {
             not_best_match: handle("M", "false"),
             best_match: handle("M", "true"),

@@ -1,9 +1,12 @@
 //! Codecs: bytes → records, one file per venue or format.
 
+use std::borrow::Cow;
+
 use crate::instrument::InstrumentTable;
 use crate::origin::Coordinates;
 use crate::record::{Depth, Quote, Reject, RejectReason, Trade};
 
+pub mod avro;
 mod binance;
 mod number;
 
@@ -83,6 +86,17 @@ pub struct Problem {
     pub detail: String,
 }
 
+/// Characters of a wrong value that the detail of a reject repeats.
+const EXCERPT_CHARACTERS_MAX: usize = 48;
+
+/// The head of `value`: a detail must not grow with the message.
+fn excerpt(value: &str) -> Cow<'_, str> {
+    match value.char_indices().nth(EXCERPT_CHARACTERS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &value[..end])),
+        None => Cow::Borrowed(value),
+    }
+}
+
 /// Decodes the raw messages of one venue.
 pub struct Decoder {
     venue: Box<str>,
@@ -130,6 +144,7 @@ impl Decoder {
             reason: problem.reason,
             detail: problem.detail,
             ts_recv: binance::receive_time(line),
+            schema_id: None,
             at,
         }
     }

@@ -304,7 +304,7 @@ const LOOKED_AT_MAX: usize = 16;
 /// The code of `data` among `values`.
 #[inline]
 fn code_of_data(values: &mut Vec<VendorData>, data: &VendorData) -> usize {
-    let is_same = |known: &VendorData| std::ptr::eq(known.pairs(), data.pairs());
+    let is_same = |known: &VendorData| std::ptr::eq(known.fields(), data.fields());
     if let Some(code) = values.iter().take(LOOKED_AT_MAX).position(is_same) {
         return code;
     }

@@ -1,4 +1,5 @@
 use k2_model::instrument::InstrumentParts;
+use k2_model::record::VendorFields;
 use k2_model::{AssetClass, Coordinates, Decimal, Nanos, Origin, Side, Trade, VendorData};
 use proptest::prelude::*;
 
@@ -21,7 +22,10 @@ type Drawn = (u8, u64, u64, i64, u8, bool);
 
 fn trade(offset: u64, (name, id, sequence, digits, vendor, other): Drawn) -> Trade {
     let decimal = Decimal(i128::from(digits) * if vendor == 0 { 1 << 60 } else { 1 });
-    let pair = (Box::from("X"), Box::from(vendor.to_string().as_str()));
+    let vendor_data = VendorFields {
+        conditions: (0..vendor).map(|code| code.to_string().into()).collect(),
+        pairs: vec![("X".into(), vendor.to_string().into())],
+    };
     Trade {
         instrument: instrument(name),
         trade_id: id,
@@ -31,7 +35,7 @@ fn trade(offset: u64, (name, id, sequence, digits, vendor, other): Drawn) -> Tra
         price: decimal,
         quantity: Decimal(i128::from(digits)),
         side: Side::ALL[usize::from(vendor) % Side::ALL.len()],
-        vendor_data: VendorData::Owned(Box::new(vec![pair])),
+        vendor_data: VendorData::owned(vendor_data),
         at: Coordinates { origin: Origin::new(if other { "b" } else { "a" }, 0), offset },
     }
 }

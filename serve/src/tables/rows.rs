@@ -77,11 +77,13 @@ fn micros<R>(rows: &[R], time: impl Fn(&R) -> Option<Nanos>) -> ArrayRef {
     Arc::new(times.finish().with_timezone(ZONE))
 }
 
-/// No venue so far tells conditions that `vendor_data` does not have.
-fn no_texts(rows: usize) -> ArrayRef {
+fn text_lists<R>(rows: &[R], texts: impl Fn(&R) -> &[Box<str>]) -> ArrayRef {
     let element = Arc::new(Field::new("element", DataType::Utf8, false));
     let mut lists = ListBuilder::new(StringBuilder::new()).with_field(element);
-    (0..rows).for_each(|_| lists.append(true));
+    for row in rows {
+        texts(row).iter().for_each(|text| lists.values().append_value(text));
+        lists.append(true);
+    }
     Arc::new(lists.finish())
 }
 
@@ -124,7 +126,7 @@ fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
         "ts" => micros(rows, |row| Some(row.ts_event())),
         "ts_event" => longs(rows, |row| row.ts_event().0),
         "ts_recv" => longs(rows, |row| row.ts_recv().0),
-        "conditions" => no_texts(rows.len()),
+        "conditions" => text_lists(rows, |row| row.vendor_data().conditions()),
         "vendor_data" => pairs(rows, R::vendor_data),
         "source" => texts(rows, |row| row.at().origin.source()),
         "partition" => ints(rows, |row| row.at().origin.partition()),
@@ -262,7 +264,10 @@ impl Row for Reject {
             "reason" => texts(rows, |row| row.reason.as_str()),
             "detail" => texts(rows, |row| &row.detail),
             "raw" => Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| &row.raw))),
-            "schema_id" => Arc::new(Int32Array::new_null(rows.len())),
+            "schema_id" => {
+                let ids = rows.iter().map(|row| row.schema_id.map(u32::cast_signed));
+                Arc::new(ids.collect::<Int32Array>())
+            }
             _ => return None,
         })
     }

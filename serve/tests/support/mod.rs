@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k2_dataflows::live::{Chunk, Live, Rows, Version, trim};
+use k2_model::record::VendorFields;
 use k2_model::{
     Bar, Coordinates, DataType, Decimal, GapChange, Instrument, InstrumentTable, Nanos, Offsets,
     Origin, Quote, Reject, RejectReason, Side, Stream, Timeframe, Trade, VendorData,
@@ -112,6 +113,7 @@ impl Job {
                     reason: RejectReason::UnknownEvent,
                     detail: "no such event".into(),
                     ts_recv: (which > 0).then_some(ts_recv),
+                    schema_id: (which > 1).then_some(u32::from(which > 2) + 7),
                     at,
                 });
             }
@@ -143,7 +145,10 @@ impl Job {
                     price: Decimal(1 + self.random(1 << 40) as i128 * 1_000_003),
                     quantity: Decimal(self.random(1 << 30) as i128),
                     side: if which.is_multiple_of(2) { Side::Buy } else { Side::Sell },
-                    vendor_data: VendorData::shared(vec![("m".into(), "true".into())]),
+                    vendor_data: VendorData::shared(VendorFields {
+                        conditions: vec!["@".into(); which],
+                        pairs: vec![("m".into(), "true".into())],
+                    }),
                     at,
                 };
                 self.judge_trade(trade, epoch);

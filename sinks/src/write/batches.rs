@@ -94,7 +94,7 @@ fn reject_batch(layout: &Layout, rows: &[&Reject]) -> Result<RecordBatch, ArrowE
         texts(rows().map(|row| row.reason.as_str())),
         texts(rows().map(|row| row.detail.as_str())),
         Arc::new(LargeBinaryArray::from_iter_values(rows().map(|row| &row.raw))),
-        Arc::new(Int32Array::new_null(rows().len())),
+        Arc::new(rows().map(|row| row.schema_id.map(u32::cast_signed)).collect::<Int32Array>()),
     ];
     RecordBatch::try_new(layout.arrow_schema.clone(), columns)
 }

@@ -285,10 +285,10 @@ impl Ints {
     }
 }
 
-/// The pairs of one row, and how many rows in a row have the same.
-pub(crate) type PairsRun<'a> = (&'a [(Box<str>, Box<str>)], usize);
+/// The elements of one row, and how many rows in a row have the same.
+pub(crate) type ListRun<'a, T> = (&'a [T], usize);
 
-/// A column of lists or of one side of maps: `texts` of each row, in runs of equal rows.
+/// A column of lists of texts, or of one side of maps, in runs of equal rows.
 pub(crate) struct TextLists<'a> {
     texts: Texts<'a>,
 }
@@ -299,24 +299,20 @@ impl<'a> TextLists<'a> {
         Self { texts: Texts::new(column) }
     }
 
-    /// Rows of which none has any text.
-    pub(crate) fn empty_page(&mut self, compressor: &mut Compressor, rows: usize) -> Result<()> {
-        self.page(compressor, &[(&[], rows)], |(key, _)| key)
-    }
-
-    pub(crate) fn page(
+    /// `text` is what an element has in this column.
+    pub(crate) fn page<T>(
         &mut self,
         compressor: &mut Compressor,
-        runs: &[PairsRun<'a>],
-        side: fn(&'a (Box<str>, Box<str>)) -> &'a str,
+        runs: &[ListRun<'a, T>],
+        text: fn(&'a T) -> &'a str,
     ) -> Result<()> {
         let mut body = Vec::new();
         // A row with n texts has n levels, the first with repetition 0; an empty row has one.
         put_levels(
             &mut body,
             runs.iter()
-                .flat_map(|(pairs, rows)| {
-                    let again = pairs.len().saturating_sub(1);
+                .flat_map(|(list, rows)| {
+                    let again = list.len().saturating_sub(1);
                     let (times, count) = if again == 0 { (1, *rows) } else { (*rows, 1) };
                     (0..times).flat_map(move |_| [(false, count), (true, again)])
                 })
@@ -324,15 +320,15 @@ impl<'a> TextLists<'a> {
         );
         put_levels(
             &mut body,
-            runs.iter().map(|(pairs, rows)| (!pairs.is_empty(), rows * pairs.len().max(1))),
+            runs.iter().map(|(list, rows)| (!list.is_empty(), rows * list.len().max(1))),
         );
-        let values = runs.iter().flat_map(|(pairs, rows)| {
-            let (times, count) = if pairs.len() == 1 { (1, *rows) } else { (*rows, 1) };
-            (0..times).flat_map(move |_| pairs.iter().map(move |pair| (side(pair), count)))
+        let values = runs.iter().flat_map(|(list, rows)| {
+            let (times, count) = if list.len() == 1 { (1, *rows) } else { (*rows, 1) };
+            (0..times).flat_map(move |_| list.iter().map(move |element| (text(element), count)))
         });
         let (count, encoding, extremes) = self.texts.put_values(&mut body, values);
         let rows = runs.iter().map(|(_, rows)| rows).sum();
-        let levels = runs.iter().map(|(pairs, rows)| rows * pairs.len().max(1)).sum::<usize>();
+        let levels = runs.iter().map(|(list, rows)| rows * list.len().max(1)).sum::<usize>();
         let facts = PageFacts { rows, levels, nulls: levels - count, encoding, extremes };
         self.texts.chunk.add(compressor, &body, facts)
     }

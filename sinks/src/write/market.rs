@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use k2_model::record::VendorPairs;
+use k2_model::record::VendorFields;
 use k2_model::{DataType, Decimal, Instrument, Origin, Side};
 use k2_operators::market_batch::{DECIMALS_MAX, DecimalColumn, MarketColumns};
 use parquet::errors::{ParquetError, Result};
@@ -17,7 +17,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::Layout;
 use super::chunk::{Compressor, Effort};
-use super::columns::{Encoded, Ints, Longs, TextLists, Texts};
+use super::columns::{Encoded, Ints, ListRun, Longs, TextLists, Texts};
 use super::decimals::{Decimals, PRECISION, WideColumns, file_schema};
 use super::ids::MessageIds;
 use super::order::{FileRows, Run};
@@ -129,7 +129,7 @@ struct PageRows<'a, 'v> {
     instruments: Vec<(&'a Instrument, usize)>,
     origins: Vec<(Origin, usize)>,
     sides: Vec<(Side, usize)>,
-    vendor_data: Vec<(&'a VendorPairs, usize)>,
+    vendor_data: Vec<(&'a VendorFields, usize)>,
     values: &'v mut PageValues,
 }
 
@@ -168,13 +168,22 @@ impl<'a, 'v> PageRows<'a, 'v> {
             push_run(&mut self.origins, origin, offsets.len(), |a, b| a == b);
         }
         for (value, count) in columns.vendor_data(rows.clone()) {
-            push_run(&mut self.vendor_data, value.pairs(), count, |a, b| {
+            push_run(&mut self.vendor_data, value.fields(), count, |a, b| {
                 std::ptr::eq(*a, *b) || a == b
             });
         }
         for side in columns.sides().get(rows).unwrap_or_default() {
             push_run(&mut self.sides, *side, 1, |a, b| a == b);
         }
+    }
+
+    /// What `list` takes from the vendor data, in runs of equal lists.
+    fn lists<T: PartialEq>(&self, list: fn(&'a VendorFields) -> &'a [T]) -> Vec<ListRun<'a, T>> {
+        let mut runs: Vec<ListRun<'a, T>> = Vec::new();
+        for (fields, count) in &self.vendor_data {
+            push_run(&mut runs, list(fields), *count, |a, b| a == b);
+        }
+        runs
     }
 
     fn texts(
@@ -369,14 +378,14 @@ impl<'a> Column<'a> {
                 column.page(&page.values.wide_decimals[*nth]);
                 Ok(())
             }
-            Self::Conditions(column) => column.empty_page(zstd, page.rows),
+            Self::Conditions(column) => {
+                column.page(zstd, &page.lists(|fields| &fields.conditions), |code| code)
+            }
             Self::VendorKeys(column) => {
-                let runs = page.vendor_data.iter().map(|(pairs, count)| (&pairs[..], *count));
-                column.page(zstd, &runs.collect::<Vec<_>>(), |pair| &pair.0)
+                column.page(zstd, &page.lists(|fields| &fields.pairs), |pair| &pair.0)
             }
             Self::VendorValues(column) => {
-                let runs = page.vendor_data.iter().map(|(pairs, count)| (&pairs[..], *count));
-                column.page(zstd, &runs.collect::<Vec<_>>(), |pair| &pair.1)
+                column.page(zstd, &page.lists(|fields| &fields.pairs), |pair| &pair.1)
             }
             Self::Source(column) => {
                 let origins = page.origins.iter();

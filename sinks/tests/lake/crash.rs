@@ -31,6 +31,7 @@ fn job() {
                 reason: k2_model::RejectReason::MissingField,
                 detail: "p".into(),
                 ts_recv: Some(row.ts_recv),
+                schema_id: None,
                 at: row.at,
             })
             .collect();

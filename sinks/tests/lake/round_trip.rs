@@ -1,7 +1,7 @@
 //! What is written is what Iceberg's own reader reads.
 
 use crate::support::{
-    MIDNIGHT, batch_id, btc, claimed, instrument, offsets, pairs, scan, trade, write,
+    MIDNIGHT, batch_id, btc, claimed, instrument, offsets, pairs, scan, trade, vendor_fields, write,
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -70,10 +70,12 @@ fn expected(trade: &Trade) -> String {
     let it = trade.instrument;
     let currency = if it.quote.is_empty() { "null" } else { &*it.quote };
     let pairs = trade.vendor_data.pairs().iter().map(|(key, value)| format!("{key}:{value}"));
+    let conditions = trade.vendor_data.conditions().join(",");
     format!(
         "venue={} symbol={} raw_symbol={} asset_class={} trade_id={} sequence={} ts={} \
-         ts_event={} ts_recv={} price={} quantity={} currency={currency} side={} conditions=[] \
-         vendor_data={{{}}} source={} partition={} offset={} message_id={}/{}/trades/{}",
+         ts_event={} ts_recv={} price={} quantity={} currency={currency} side={} \
+         conditions=[{conditions}] vendor_data={{{}}} source={} partition={} offset={} \
+         message_id={}/{}/trades/{}",
         it.venue,
         it.symbol,
         it.raw_symbol,
@@ -146,9 +148,12 @@ fn trades_of_every_kind_come_back_as_they_were() {
     ];
     let vendor_data = [
         VendorData::EMPTY,
-        VendorData::shared(vec![("is_best_match".into(), "true".into())]),
+        VendorData::shared(vendor_fields(&[], &[("is_best_match", "true")])),
         pairs(&[("a", "1"), ("b", "2")]),
         pairs(&[("a", ""), ("b", "22"), ("c", &long)]),
+        VendorData::shared(vendor_fields(&["@"], &[])),
+        VendorData::owned(vendor_fields(&["@"], &[("a", "1")])),
+        VendorData::owned(vendor_fields(&["@", "", &long, "@"], &[("b", "2")])),
     ];
     let mut steps = Steps(1);
     let mut trades = Vec::new();
@@ -159,7 +164,7 @@ fn trades_of_every_kind_come_back_as_they_were() {
         trade.price = Decimal([0, 1, k2_model::decimal::MAX, 61_000][steps.next(4) as usize]);
         trade.quantity = Decimal(i128::from(steps.next(1 << 31)) * i128::from(steps.next(1 << 31)));
         trade.side = Side::ALL[steps.next(4) as usize];
-        trade.vendor_data = vendor_data[steps.next(4) as usize].clone();
+        trade.vendor_data = vendor_data[steps.next(7) as usize].clone();
         let partition = steps.next(3) as i32;
         trade.at = Coordinates { origin: Origin::new("topic", partition), offset: number };
         trades.push(trade);
@@ -302,7 +307,7 @@ fn quotes_come_back_as_they_were() {
         bid_quantity: Decimal(20),
         ask_price: Decimal(k2_model::decimal::MAX),
         ask_quantity: Decimal(-40),
-        vendor_data: VendorData::EMPTY,
+        vendor_data: VendorData::owned(vendor_fields(&["R", "Y"][..number as usize % 3], &[])),
         at: Coordinates { origin: Origin::new("topic", 1), offset: number },
     };
     let quotes: Vec<Quote> = (0..50).map(quote).collect();
@@ -313,7 +318,7 @@ fn quotes_come_back_as_they_were() {
         format!(
             "venue=BINANCE symbol=BTC-USDT raw_symbol=BTCUSDT asset_class=crypto sequence={} \
              ts={} ts_event={} ts_recv={} bid_price={} bid_quantity={} ask_price={} \
-             ask_quantity={} currency=USDT conditions=[] vendor_data={{}} source=topic \
+             ask_quantity={} currency=USDT conditions=[{}] vendor_data={{}} source=topic \
              partition=1 offset={} message_id=BINANCE/BTCUSDT/quotes/{}",
             quote.sequence,
             quote.ts_event.micros(),
@@ -323,6 +328,7 @@ fn quotes_come_back_as_they_were() {
             quote.bid_quantity,
             quote.ask_price,
             quote.ask_quantity,
+            quote.vendor_data.conditions().join(","),
             quote.at.offset,
             quote.sequence,
         )
@@ -337,29 +343,35 @@ fn rejects_and_gap_changes_come_back_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
     let lake = claimed(dir.path());
     let at = |offset| Coordinates { origin: Origin::new("file.ndjson", 0), offset };
-    let reject = |offset, ts_recv| Reject {
+    let reject = |offset, ts_recv, schema_id| Reject {
         venue: "BINANCE".into(),
         raw: vec![0xff, offset as u8],
         reason: RejectReason::NotUtf8,
         detail: "byte 0".into(),
         ts_recv,
+        schema_id,
         at: at(offset),
     };
-    let rejects = [reject(1, None), reject(2, Some(Nanos(MIDNIGHT - 1))), reject(0, None)];
+    let rejects = [
+        reject(1, None, None),
+        reject(2, Some(Nanos(MIDNIGHT - 1)), Some(7)),
+        reject(0, None, Some(u32::MAX)),
+    ];
     let files = lake.write_rejects(&batch_id(0, 1), rejects.iter().collect()).unwrap();
     assert_eq!(files.len(), 2, "a file a day, and one without a day");
     let pin = commit(&lake, Table::Rejects, files);
-    let row = |offset: u8, ts: &str, ts_recv: &str| {
+    let row = |offset: u8, ts: &str, ts_recv: &str, schema_id: &str| {
         format!(
             "venue=BINANCE source=file.ndjson partition=0 offset={offset} ts={ts} \
-             ts_recv={ts_recv} reason=not_utf8 detail=byte 0 raw=[255, {offset}] schema_id=null"
+             ts_recv={ts_recv} reason=not_utf8 detail=byte 0 raw=[255, {offset}] \
+             schema_id={schema_id}"
         )
     };
     let (micros, nanos) = ((MIDNIGHT - 1_000) / 1_000, MIDNIGHT - 1);
     let expected = vec![
-        row(0, "null", "null"),
-        row(1, "null", "null"),
-        row(2, &micros.to_string(), &nanos.to_string()),
+        row(0, "null", "null", "-1"),
+        row(1, "null", "null", "null"),
+        row(2, &micros.to_string(), &nanos.to_string(), "7"),
     ];
     assert_eq!(rows_of(&scan(&pin, Table::Rejects)), expected);
 

@@ -7,14 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Body, Message, Record, Symbol, VendorHandles};
-use crate::codec::Problem;
+use crate::codec::{Problem, excerpt};
 use crate::decimal::{Decimal, DecimalError};
 use crate::instrument::{RAW_SYMBOL_BYTES_MAX, is_raw_symbol};
-use crate::record::{RejectReason, Side, VendorData};
+use crate::record::{RejectReason, Side, VendorData, VendorFields};
 use crate::time::Nanos;
-
-/// Characters of a wrong value that the detail of a reject repeats.
-const EXCERPT_CHARACTERS_MAX: usize = 48;
 
 /// The fields of all messages. A value is JSON, but nothing more is known of it here, so that what
 /// is wrong with it can be said with its name.
@@ -205,7 +202,7 @@ impl<'a> Fields<'a> {
             ("b", buyer.map(|order| order.to_string())),
         ];
         let given = pairs.into_iter().filter_map(|(key, value)| Some((key.into(), value?.into())));
-        Ok(VendorData::Owned(Box::new(given.collect())))
+        Ok(VendorData::owned(VendorFields::of_pairs(given.collect())))
     }
 
     fn quote(&self, received: Option<Nanos>) -> Result<Message<'a>, Problem> {
@@ -352,12 +349,4 @@ fn invalid(name: &str, value: &str, why: impl Display) -> Problem {
 
 fn problem(reason: RejectReason, detail: String) -> Problem {
     Problem { reason, detail }
-}
-
-/// The head of `value`: a detail must not grow with the message.
-fn excerpt(value: &str) -> Cow<'_, str> {
-    match value.char_indices().nth(EXCERPT_CHARACTERS_MAX) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &value[..end])),
-        None => Cow::Borrowed(value),
-    }
 }

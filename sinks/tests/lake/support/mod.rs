@@ -13,7 +13,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 use k2_model::instrument::InstrumentParts;
-use k2_model::record::VendorPairs;
+use k2_model::record::VendorFields;
 use k2_model::{
     AssetClass, Coordinates, Decimal, Instrument, Nanos, Offsets, Origin, Side, Trade, VendorData,
 };
@@ -73,10 +73,15 @@ pub fn btc(numbers: std::ops::Range<u64>) -> Vec<Trade> {
     numbers.map(|number| trade(instrument, number)).collect()
 }
 
+pub fn vendor_fields(conditions: &[&str], pairs: &[(&str, &str)]) -> VendorFields {
+    VendorFields {
+        conditions: conditions.iter().copied().map(Box::from).collect(),
+        pairs: pairs.iter().map(|(key, value)| (Box::from(*key), Box::from(*value))).collect(),
+    }
+}
+
 pub fn pairs(pairs: &[(&str, &str)]) -> VendorData {
-    let pairs: VendorPairs =
-        pairs.iter().map(|(key, value)| (Box::from(*key), Box::from(*value))).collect();
-    VendorData::Owned(Box::new(pairs))
+    VendorData::owned(vendor_fields(&[], pairs))
 }
 
 pub fn offsets(next: u64) -> Offsets {
