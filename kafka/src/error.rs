@@ -143,6 +143,15 @@ fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 's
     cause
 }
 
+/// Why something failed and what to do about it, for a list.
+pub(crate) fn reason(error: &KafkaError) -> String {
+    let Some(code) = code_of(error) else { return "librdkafka gave no reason".into() };
+    match advice_on(code, kind_of(code)) {
+        Some(advice) => format!("{code}; {advice}"),
+        None => code.to_string(),
+    }
+}
+
 fn code_of(error: &KafkaError) -> Option<Code> {
     match error {
         // The library's own look-up leaves this one out.

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::properties::{self, User, canonical};
 use crate::redact::{HIDDEN, is_secret, shown, without_userinfo};
 
-/// Bytes of key and value of the largest message.
+/// Bytes of the largest message: key, value, and the few dozen that Kafka adds.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 /// Where Kafka is and how to talk to it.
