@@ -14,8 +14,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::context::Context;
 use crate::describe;
-use crate::error::{Error, ErrorKind, Result, reason};
+use crate::error::{Error, ErrorKind, Result, advice_on, reason};
 use crate::low_water::LowWater;
+use crate::redact::without_userinfo;
 use crate::settings::{KafkaSettings, Role};
 
 /// How long a first broker may take to be reached.
@@ -120,7 +121,7 @@ impl Producer {
         let inner: ThreadedProducer<Watch> = config
             .create_with_context(Watch::default())
             .map_err(|error| Error::of_kafka("set up a producer", &error, None))?;
-        Ok(Self { inner, brokers: settings.brokers.clone(), options })
+        Ok(Self { inner, brokers: without_userinfo(&settings.brokers), options })
     }
 
     /// Takes a copy of `message` and sends it in its own time. Waits while the queue is full.
@@ -172,6 +173,9 @@ impl Producer {
         }
         let deliveries = self.deliveries();
         let attempt = format!("deliver messages to Kafka at {}", self.brokers);
+        if let Some(error) = self.stopped(&attempt) {
+            return Err(error);
+        }
         if deliveries.failed > 0 {
             let first = deliveries.failures.first().map(DeliveryFailure::to_string);
             let (failed, sent) = (deliveries.failed, deliveries.sent);
@@ -202,9 +206,8 @@ impl Producer {
 
     fn refused(&self, message: &Message<'_>, error: &KafkaError) -> Error {
         let topic = message.topic;
-        if let Some((code, reason)) = self.inner.client().fatal_error() {
-            let text = format!("send a message to {topic}: the producer has stopped: {reason}");
-            return Error::new(ErrorKind::Fatal, text).with_source(code);
+        if let Some(error) = self.stopped(&format!("send a message to {topic}")) {
+            return error;
         }
         let bytes = message.value.len() + message.key.map_or(0, <[u8]>::len);
         let attempt = match error.rdkafka_error_code() {
@@ -221,6 +224,17 @@ impl Producer {
             }
             _ => Error::of_kafka(&attempt, error, None),
         }
+    }
+
+    /// An idempotent producer that could not go on without loss or repetition does not go on.
+    fn stopped(&self, attempt: &str) -> Option<Error> {
+        let (code, reason) = self.inner.client().fatal_error()?;
+        let text = format!("{attempt}: the producer has stopped: {reason}");
+        let error = Error::new(ErrorKind::Fatal, text).with_source(code);
+        Some(match advice_on(code) {
+            Some(advice) => error.with_advice(advice),
+            None => error,
+        })
     }
 
     fn watch(&self) -> &Watch {
@@ -276,6 +290,7 @@ impl ProducerContext for Watch {
         let mut ledger = self.lock();
         match result {
             Ok(_) => {
+                self.context.forget();
                 ledger.delivered += 1;
                 ledger.low_water.settled(ticket as u64);
             }

@@ -18,6 +18,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 /// Above anything that a sound broker takes on a busy machine.
@@ -368,6 +369,59 @@ fn partitions_say_where_they_begin_and_end_and_were_at_a_time() {
     let missing = Origin::new(&topic.name, PARTITIONS);
     let error = topics.watermarks(&[origins[0], missing]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}");
+    assert!(error.to_string().contains("has 4 partitions, and none of number 4"), "{error}");
+}
+
+#[test]
+fn messages_of_an_open_transaction_are_not_there_to_read() {
+    let Some(settings) = kafka() else { return };
+    let topics = Topics::connect(&settings).unwrap();
+    let topic = new_topic(&topics);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &settings.brokers).set("transactional.id", new_name());
+    let writer: BaseProducer = config.create().unwrap();
+    let origin = Origin::new(&topic.name, 0);
+    let end = || topics.watermarks(&[origin]).unwrap()[&origin].high;
+    writer.init_transactions(PATIENCE).unwrap();
+    writer.begin_transaction().unwrap();
+    for _ in 0..3 {
+        let record = BaseRecord::to(&topic.name).partition(0).key("K").payload("x");
+        writer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    writer.flush(PATIENCE).unwrap();
+    assert_eq!(end(), 0);
+    writer.commit_transaction(PATIENCE).unwrap();
+    // The mark of the commit, which takes an offset too, is written a little after the answer.
+    let mut naps_left = 500;
+    while end() == 0 && naps_left > 0 {
+        naps_left -= 1;
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(end(), 4);
+    assert_eq!(read(&settings, &topic)[&0].len(), 3);
+}
+
+#[test]
+fn a_producer_serves_several_threads() {
+    let Some(settings) = kafka() else { return };
+    const EACH: u64 = 5_000;
+    let topics = Topics::connect(&settings).unwrap();
+    let topic = new_topic(&topics);
+    let producer = producer(&settings);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let (producer, topic) = (&producer, &topic);
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let value = (thread * EACH + number).to_be_bytes();
+                    producer.send(message(topic, "K", &value)).unwrap();
+                }
+            });
+        }
+    });
+    producer.flush(PATIENCE).unwrap();
+    let numbers: BTreeSet<u64> = read(&settings, &topic).values().flatten().map(number).collect();
+    assert!(numbers.into_iter().eq(0..4 * EACH));
 }
 
 /// Lets `group` commit `offset` in partition 1.
