@@ -1,5 +1,6 @@
 //! What a client of librdkafka tells beside its answers: logs, and why a connection failed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use rdkafka::ClientContext;
@@ -16,6 +17,8 @@ use crate::redact::without_userinfo;
 #[derive(Debug, Default)]
 pub struct Context {
     last: Mutex<Option<Trouble>>,
+    /// Whether there is one: asked for every message, where the lock would cost something.
+    is_troubled: AtomicBool,
 }
 
 /// What a connection reported.
@@ -47,7 +50,11 @@ impl Context {
 
     /// A call has succeeded, so that earlier trouble explains nothing any more.
     pub fn forget(&self) {
-        *self.lock() = None;
+        if self.is_troubled.load(Ordering::Relaxed) {
+            let mut last = self.lock();
+            *last = None;
+            self.is_troubled.store(false, Ordering::Relaxed);
+        }
     }
 
     /// The error of a call, with what the connection reported meanwhile.
@@ -79,6 +86,7 @@ impl Context {
         // That all brokers are down follows the reason for it, and would hide that.
         if trouble.code != Code::AllBrokersDown || last.is_none() {
             *last = Some(trouble);
+            self.is_troubled.store(true, Ordering::Relaxed);
         }
         is_new
     }
@@ -103,15 +111,28 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = without_userinfo(message);
         match level {
-            // A failed connection is reported as an error too, and said there.
-            _ if matches!(facility, "FAIL" | "ERROR") => {
-                tracing::debug!(target: "librdkafka", "{facility} {message}");
-            }
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error => {
-                tracing::error!(target: "librdkafka", "{facility} {message}");
+                if matches!(facility, "FAIL" | "ERROR") {
+                    // It is reported as an error too, and said there.
+                    tracing::debug!(target: "librdkafka", "{facility} {message}");
+                } else {
+                    tracing::error!(target: "librdkafka", "{facility} {message}");
+                }
+            }
+            // A connection that was closed is not an error to librdkafka; that this one was closed
+            // because it spoke the wrong protocol is only said here.
+            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info
+                if facility == "FAIL" =>
+            {
+                tracing::debug!(target: "librdkafka", "{facility} {message}");
+                let reason = message.split_once("]: ").map_or(&*message, |(_, reason)| reason);
+                self.note(Trouble {
+                    code: Code::BrokerTransportFailure,
+                    reason: reason.to_owned(),
+                });
             }
             RDKafkaLogLevel::Warning => {
                 tracing::warn!(target: "librdkafka", "{facility} {message}");
@@ -166,6 +187,17 @@ mod tests {
         // An answer of the broker needs no explanation.
         let answer = context.explain("list the topics", Code::UnknownTopicOrPartition);
         assert_eq!(answer.kind(), ErrorKind::UnknownTopic);
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_explains_too() {
+        let context = Context::default();
+        let message = "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected: wrong protocol?";
+        context.log(RDKafkaLogLevel::Info, "FAIL", message);
+        report(&context, Code::AllBrokersDown, "1/1 brokers are down");
+        let trouble = context.trouble().unwrap();
+        assert_eq!(trouble.reason, "h:1/bootstrap: Disconnected: wrong protocol?");
+        assert_eq!(trouble.code, Code::BrokerTransportFailure);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Error {
             None => attempt.to_owned(),
         };
         let error = Self::new(kind, context).with_source(code);
-        match advice_on(code, kind) {
+        match advice_on(code) {
             Some(advice) => error.with_advice(advice),
             None => error,
         }
@@ -141,6 +141,15 @@ fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 's
         cause = next;
     }
     cause
+}
+
+/// Why something failed and what to do about it, for a list.
+pub(crate) fn reason(error: &KafkaError) -> String {
+    let Some(code) = code_of(error) else { return "librdkafka gave no reason".into() };
+    match advice_on(code) {
+        Some(advice) => format!("{code}; {advice}"),
+        None => code.to_string(),
+    }
 }
 
 fn code_of(error: &KafkaError) -> Option<Code> {
@@ -217,8 +226,8 @@ fn kind_of(code: Code) -> ErrorKind {
     }
 }
 
-fn advice_on(code: Code, kind: ErrorKind) -> Option<&'static str> {
-    match (code, kind) {
+pub(crate) fn advice_on(code: Code) -> Option<&'static str> {
+    match (code, kind_of(code)) {
         (Code::SSL, _) => Some("check kafka.security.protocol and kafka.ssl.ca.location"),
         (Code::TopicAuthorizationFailed, _) => {
             Some("grant the user of kafka.sasl.username access to the topic")

@@ -1,6 +1,7 @@
 //! Where partitions begin and end, and how far somebody has come: for lag, and for where to start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k2_model::{Offsets, Origin};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -10,6 +11,10 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::Role;
 use crate::topics::{ANSWER_PATIENCE, Topics, answered};
+
+/// How long one try may take to find out what a group has committed, and how many there are.
+const COMMITTED_TRY: Duration = Duration::from_secs(1);
+const COMMITTED_TRIES_MAX: usize = 10;
 
 /// What there is to read of a partition: from `low`, and below `high`. Messages of a transaction
 /// that is still open, and what comes after them, are not there to read.
@@ -80,10 +85,20 @@ impl Topics {
         for origin in origins {
             list.add_partition(origin.source(), origin.partition());
         }
-        let answer = client.committed_offsets(list, ANSWER_PATIENCE);
-        let list = answered(&client, &attempt, answer)?;
-        let found = offsets(&attempt, &list)?;
-        Ok(found.into_iter().filter_map(|(origin, offset)| Some((origin, offset?))).collect())
+        let mut tries_left = COMMITTED_TRIES_MAX;
+        loop {
+            tries_left -= 1;
+            let answer = client.committed_offsets(list.clone(), COMMITTED_TRY);
+            match answered(&client, &attempt, answer) {
+                // A refusal is told while librdkafka still waits for somebody to relent.
+                Err(error) if error.retryable() && tries_left > 0 => {}
+                Err(error) => return Err(error),
+                Ok(list) => {
+                    let found = offsets(&attempt, &list)?.into_iter();
+                    return Ok(found.filter_map(|(origin, at)| Some((origin, at?))).collect());
+                }
+            }
+        }
     }
 
     /// The answer for each of `origins`; none where the partition has nothing such.
@@ -108,14 +123,40 @@ impl Topics {
                 .map_err(|error| Error::of_kafka(attempt, &error, None))?;
         }
         let answer = self.client.offsets_for_times(list, ANSWER_PATIENCE);
-        let list = answered(&self.client, attempt, answer)?;
-        let found = offsets(attempt, &list)?;
+        let found =
+            answered(&self.client, attempt, answer).and_then(|list| offsets(attempt, &list));
+        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnknownTopic) {
+            self.check_existing(attempt, origins)?;
+        }
+        let found = found?;
         if let Some(origin) = origins.iter().find(|origin| !found.contains_key(*origin)) {
             let (topic, partition) = (origin.source(), origin.partition());
             let text = format!("{attempt}: no answer for partition {partition} of {topic}");
             return Err(Error::new(ErrorKind::Unavailable, text));
         }
         Ok(found)
+    }
+
+    /// Says which of `origins` is not there, or may not be seen: librdkafka does not.
+    fn check_existing(&self, attempt: &str, origins: &[Origin]) -> Result<()> {
+        let names: BTreeSet<&str> = origins.iter().map(|origin| origin.source()).collect();
+        let topics = self.describe(attempt, &names)?;
+        for origin in origins {
+            let (name, partition) = (origin.source(), origin.partition());
+            match &topics[name] {
+                Ok(topic) if (0..topic.partitions).contains(&partition) => {}
+                Ok(topic) => {
+                    let partitions = topic.partitions;
+                    let text = format!("{attempt}: topic {name} has {partitions} partitions");
+                    let text = format!("{text}, and none of number {partition}");
+                    return Err(Error::new(ErrorKind::UnknownTopic, text));
+                }
+                Err(code) => {
+                    return Err(Error::of_code(&format!("{attempt}: topic {name}"), *code, None));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

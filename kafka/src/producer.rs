@@ -14,8 +14,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::context::Context;
 use crate::describe;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, advice_on, reason};
 use crate::low_water::LowWater;
+use crate::redact::without_userinfo;
 use crate::settings::{KafkaSettings, Role};
 
 /// How long a first broker may take to be reached.
@@ -103,13 +104,8 @@ pub struct Producer {
 impl Producer {
     /// Connects, and waits a few seconds for a first broker to answer.
     pub fn connect(settings: &KafkaSettings, options: ProducerOptions) -> Result<Self> {
-        let brokers = settings.brokers.clone();
-        let attempt = format!("connect a producer to Kafka at {brokers}");
-        let config = settings.client_config(Role::Producer)?;
-        let inner: ThreadedProducer<Watch> = config
-            .create_with_context(Watch::default())
-            .map_err(|error| Error::of_kafka(&attempt, &error, None))?;
-        let producer = Self { inner, brokers, options };
+        let producer = Self::open(settings, options)?;
+        let attempt = format!("connect a producer to Kafka at {}", producer.brokers);
         let context = &producer.watch().context;
         let may_succeed = || !context.trouble().is_some_and(|trouble| trouble.is_final());
         match describe::cluster_id(producer.inner.client(), CONNECT_PATIENCE, may_succeed) {
@@ -117,6 +113,15 @@ impl Producer {
             Err(code) => return Err(context.explain(&attempt, code)),
         }
         Ok(producer)
+    }
+
+    /// Without waiting for a broker.
+    fn open(settings: &KafkaSettings, options: ProducerOptions) -> Result<Self> {
+        let config = settings.client_config(Role::Producer)?;
+        let inner: ThreadedProducer<Watch> = config
+            .create_with_context(Watch::default())
+            .map_err(|error| Error::of_kafka("set up a producer", &error, None))?;
+        Ok(Self { inner, brokers: without_userinfo(&settings.brokers), options })
     }
 
     /// Takes a copy of `message` and sends it in its own time. Waits while the queue is full.
@@ -168,6 +173,9 @@ impl Producer {
         }
         let deliveries = self.deliveries();
         let attempt = format!("deliver messages to Kafka at {}", self.brokers);
+        if let Some(error) = self.stopped(&attempt) {
+            return Err(error);
+        }
         if deliveries.failed > 0 {
             let first = deliveries.failures.first().map(DeliveryFailure::to_string);
             let (failed, sent) = (deliveries.failed, deliveries.sent);
@@ -198,9 +206,8 @@ impl Producer {
 
     fn refused(&self, message: &Message<'_>, error: &KafkaError) -> Error {
         let topic = message.topic;
-        if let Some((code, reason)) = self.inner.client().fatal_error() {
-            let text = format!("send a message to {topic}: the producer has stopped: {reason}");
-            return Error::new(ErrorKind::Fatal, text).with_source(code);
+        if let Some(error) = self.stopped(&format!("send a message to {topic}")) {
+            return error;
         }
         let bytes = message.value.len() + message.key.map_or(0, <[u8]>::len);
         let attempt = match error.rdkafka_error_code() {
@@ -217,6 +224,17 @@ impl Producer {
             }
             _ => Error::of_kafka(&attempt, error, None),
         }
+    }
+
+    /// An idempotent producer that could not go on without loss or repetition does not go on.
+    fn stopped(&self, attempt: &str) -> Option<Error> {
+        let (code, reason) = self.inner.client().fatal_error()?;
+        let text = format!("{attempt}: the producer has stopped: {reason}");
+        let error = Error::new(ErrorKind::Fatal, text).with_source(code);
+        Some(match advice_on(code) {
+            Some(advice) => error.with_advice(advice),
+            None => error,
+        })
     }
 
     fn watch(&self) -> &Watch {
@@ -272,6 +290,7 @@ impl ProducerContext for Watch {
         let mut ledger = self.lock();
         match result {
             Ok(_) => {
+                self.context.forget();
                 ledger.delivered += 1;
                 ledger.low_water.settled(ticket as u64);
             }
@@ -281,7 +300,7 @@ impl ProducerContext for Watch {
                 if ledger.failures.len() < FAILURES_KEPT_MAX {
                     let topic = message.topic().to_owned();
                     let partition = message.partition();
-                    let reason = Error::of_kafka("send a message", error, None).to_string();
+                    let reason = reason(error);
                     ledger.failures.push(DeliveryFailure { topic, partition, reason });
                 }
             }
@@ -299,4 +318,112 @@ impl ClientContext for Watch {
     }
 
     fn stats_raw(&self, _: &[u8]) {}
+}
+
+/// Against librdkafka's own mock of a cluster, which serves for when and how long to wait. That
+/// messages arrive is tested against a real broker.
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+
+    use super::*;
+
+    const TOPIC: &str = "market.crypto.trades.mock";
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+    fn cluster() -> Cluster {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        cluster
+    }
+
+    fn producer(cluster: &Cluster, properties: &[(&str, &str)], room_wait_ms: u64) -> Producer {
+        let own = [("reconnect.backoff.max.ms", "100"), ("linger.ms", "0")];
+        let properties = properties.iter().chain(&own);
+        let settings = KafkaSettings {
+            brokers: cluster.bootstrap_servers(),
+            properties: properties.map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            registry: None,
+        };
+        let options = ProducerOptions { room_wait: Duration::from_millis(room_wait_ms) };
+        // The mock does not answer what a producer asks when it connects.
+        Producer::open(&settings, options).unwrap()
+    }
+
+    fn message(position: u64) -> Message<'static> {
+        let (partition, key, timestamp_ms) = (Some(0), None, None);
+        Message { topic: TOPIC, partition, key, value: b"value", timestamp_ms, position }
+    }
+
+    #[test]
+    fn a_full_queue_makes_the_sender_wait_and_then_give_up() {
+        let cluster = cluster();
+        let producer = producer(&cluster, &[("queue.buffering.max.messages", "10")], 100);
+        cluster.broker_down(-1).unwrap();
+        for position in 1..=10 {
+            producer.send(message(position)).unwrap();
+        }
+        let error = producer.send(message(11)).unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Backlogged, true));
+        assert_eq!(producer.deliveries().sent, 10, "what was refused was not sent");
+        cluster.broker_up(-1).unwrap();
+        // It may now be tried again, until there is room.
+        while let Err(error) = producer.send(message(11)) {
+            assert_eq!(error.kind(), ErrorKind::Backlogged, "{error}");
+        }
+        producer.advance(12);
+        producer.flush(PATIENCE).unwrap();
+        let deliveries = producer.deliveries();
+        assert_eq!((deliveries.delivered, deliveries.mark), (11, 12));
+    }
+
+    #[test]
+    fn a_flush_that_runs_out_of_time_says_how_many_still_wait() {
+        let cluster = cluster();
+        let producer = producer(&cluster, &[], 100);
+        cluster.broker_down(-1).unwrap();
+        for position in 7..10 {
+            producer.send(message(position)).unwrap();
+        }
+        let error = producer.flush(Duration::from_millis(100)).unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true));
+        assert!(error.to_string().contains("3 still wait"), "{error}");
+        assert_eq!(producer.deliveries().mark, 7);
+        cluster.broker_up(-1).unwrap();
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn messages_that_are_given_up_are_counted_and_the_first_are_told() {
+        let cluster = cluster();
+        let producer = producer(&cluster, &[("message.timeout.ms", "3000")], 100);
+        producer.send(message(1)).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        cluster.broker_down(-1).unwrap();
+        for position in 2..17 {
+            producer.send(message(position)).unwrap();
+        }
+        let error = producer.flush(PATIENCE).unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Undelivered, false));
+        assert!(error.to_string().contains("15 of 16 were given up"), "{error}");
+        let deliveries = producer.deliveries();
+        assert_eq!((deliveries.delivered, deliveries.failed), (1, 15));
+        assert_eq!((deliveries.in_flight(), deliveries.mark), (0, 2));
+        assert_eq!(deliveries.failures.len(), FAILURES_KEPT_MAX);
+        let first = &deliveries.failures[0];
+        assert_eq!((first.topic.as_str(), first.partition), (TOPIC, 0));
+        assert!(first.reason.contains("timed out"), "{first}");
+    }
+
+    #[test]
+    fn a_topic_name_that_cannot_be_is_refused_and_not_counted() {
+        let cluster = cluster();
+        let producer = producer(&cluster, &[], 100);
+        let error = producer.send(Message { topic: "a\0b", ..message(1) }).unwrap_err();
+        assert!(!error.retryable() && error.to_string().contains("NUL"), "{error}");
+        assert_eq!(producer.deliveries().sent, 0);
+    }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::properties::{self, User, canonical};
 use crate::redact::{HIDDEN, is_secret, shown, without_userinfo};
 
-/// Bytes of key and value of the largest message.
+/// Bytes of the largest message: key, value, and the few dozen that Kafka adds.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 /// Where Kafka is and how to talk to it.
@@ -52,14 +52,12 @@ pub enum Role {
 }
 
 /// For every client.
-const COMMON: [(&str, &str); 5] = [
+const COMMON: [(&str, &str); 4] = [
     ("client.id", "k2"),
     // A topic that is misspelt is an error, and not a new topic.
     ("allow.auto.create.topics", "false"),
     ("reconnect.backoff.max.ms", "10000"),
     ("socket.keepalive.enable", "true"),
-    // Brokers close idle connections; that is no news.
-    ("log.connection.close", "false"),
 ];
 
 /// Memory is bounded by the queue, which holds half a second of the fastest reading; what is
@@ -81,17 +79,18 @@ const CONSUMER: [(&str, &str); 12] = [
     ("queued.max.messages.kbytes", "65536"),
 ];
 
-const PRODUCER: [(&str, &str); 8] = [
+const PRODUCER: [(&str, &str); 7] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("compression.codec", "lz4"),
     // The hash that Java producers take, so that a key has one partition whoever writes it.
     ("partitioner", "murmur2_random"),
-    // Long enough for full batches at speed, too short for anybody to notice.
-    ("linger.ms", "20"),
-    ("batch.num.messages", "20000"),
-    ("queue.buffering.max.messages", "200000"),
-    ("queue.buffering.max.kbytes", "131072"),
+    // How long a message waits for others to share its batch. At speed batches are full anyway.
+    ("linger.ms", "5"),
+    // Messages in flight stay in the processor's cache: four times as many cost a tenth more each,
+    // and half as many leave no room for partitions to fill their batches.
+    ("queue.buffering.max.messages", "50000"),
+    ("queue.buffering.max.kbytes", "65536"),
 ];
 
 /// Properties that a user may not set, and why.

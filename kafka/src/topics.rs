@@ -15,6 +15,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use crate::context::Context;
 use crate::describe::{self, Description, Descriptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::redact::without_userinfo;
 use crate::settings::{KafkaSettings, MESSAGE_BYTES_MAX, Role};
 use crate::topic_name::{TopicName, TopicPattern, default_partitions};
 
@@ -101,7 +102,7 @@ impl TopicSpec {
 impl Topics {
     /// Connects, and waits a few seconds for a first broker to answer.
     pub fn connect(settings: &KafkaSettings) -> Result<Self> {
-        let attempt = format!("connect to Kafka at {}", settings.brokers);
+        let attempt = format!("connect to Kafka at {}", without_userinfo(&settings.brokers));
         let config = settings.client_config(Role::Admin)?;
         let client: BaseConsumer<Context> = config
             .create_with_context(Context::default())
@@ -238,13 +239,19 @@ impl Topics {
         Err(Error::new(ErrorKind::Unavailable, text).with_advice("try again"))
     }
 
-    fn describe(&self, attempt: &str, names: &BTreeSet<&str>) -> Result<Descriptions> {
+    /// What there is to know of each of `names`; unknown if the broker does not mention it.
+    pub(crate) fn describe(&self, attempt: &str, names: &BTreeSet<&str>) -> Result<Descriptions> {
         if names.is_empty() {
             return Ok(Descriptions::new());
         }
         let client = self.client.client();
         let told = describe::topics(client, names, ANSWER_PATIENCE, || self.may_succeed());
-        self.told(attempt, told)
+        let mut described = self.told(attempt, told)?;
+        for name in names {
+            let unknown = Err(Code::UnknownTopicOrPartition);
+            described.entry((*name).to_owned()).or_insert(unknown);
+        }
+        Ok(described)
     }
 
     fn told<T>(&self, attempt: &str, answer: Result<T, Code>) -> Result<T> {
