@@ -79,6 +79,20 @@ impl Error {
         matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Backlogged)
     }
 
+    /// Whether the client asked a broker that no longer leads the partition, or leads it anew.
+    pub(crate) fn is_of_stale_leader(&self) -> bool {
+        let code = self.source.as_ref().and_then(|source| source.downcast_ref::<Code>());
+        matches!(
+            code,
+            Some(
+                Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+                    | Code::FencedLeaderEpoch
+                    | Code::UnknownLeaderEpoch
+            )
+        )
+    }
+
     /// What librdkafka says about `attempt`. `reason` is what the connection reported meanwhile,
     /// which tells more than a code.
     pub(crate) fn of_kafka(attempt: &str, error: &KafkaError, reason: Option<String>) -> Self {

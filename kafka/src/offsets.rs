@@ -1,6 +1,7 @@
 //! Where partitions begin and end, and how far somebody has come: for lag, and for where to start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 use std::time::Duration;
 
 use k2_model::{Offsets, Origin};
@@ -15,6 +16,9 @@ use crate::topics::{ANSWER_PATIENCE, Topics, answered};
 /// How long one try may take to find out what a group has committed, and how many there are.
 const COMMITTED_TRY: Duration = Duration::from_secs(1);
 const COMMITTED_TRIES_MAX: usize = 10;
+/// How often it is asked anew who leads a partition, after so long each time.
+const LEADER_TRIES_MAX: usize = 20;
+const LEADER_NAP: Duration = Duration::from_millis(100);
 
 /// What there is to read of a partition: from `low`, and below `high`. Messages of a transaction
 /// that is still open, and what comes after them, are not there to read.
@@ -122,19 +126,40 @@ impl Topics {
             list.add_partition_offset(origin.source(), origin.partition(), time)
                 .map_err(|error| Error::of_kafka(attempt, &error, None))?;
         }
-        let answer = self.client.offsets_for_times(list, ANSWER_PATIENCE);
-        let found =
-            answered(&self.client, attempt, answer).and_then(|list| offsets(attempt, &list));
-        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnknownTopic) {
-            self.check_existing(attempt, origins)?;
-        }
-        let found = found?;
+        let mut tries_left = LEADER_TRIES_MAX;
+        let found = loop {
+            tries_left -= 1;
+            let answer = self.client.offsets_for_times(list.clone(), ANSWER_PATIENCE);
+            let answer = answered(&self.client, attempt, answer);
+            match answer.and_then(|list| offsets(attempt, &list)) {
+                Ok(found) => break found,
+                // librdkafka asks whom it remembers, and does not look again by itself.
+                Err(error) if error.is_of_stale_leader() && tries_left > 0 => {
+                    self.refresh_leaders(attempt, origins)?;
+                }
+                Err(error) if error.kind() == ErrorKind::UnknownTopic => {
+                    self.check_existing(attempt, origins)?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        };
         if let Some(origin) = origins.iter().find(|origin| !found.contains_key(*origin)) {
             let (topic, partition) = (origin.source(), origin.partition());
             let text = format!("{attempt}: no answer for partition {partition} of {topic}");
             return Err(Error::new(ErrorKind::Unavailable, text));
         }
         Ok(found)
+    }
+
+    fn refresh_leaders(&self, attempt: &str, origins: &[Origin]) -> Result<()> {
+        thread::sleep(LEADER_NAP);
+        let names: BTreeSet<&str> = origins.iter().map(|origin| origin.source()).collect();
+        for name in names {
+            let metadata = self.client.fetch_metadata(Some(name), ANSWER_PATIENCE);
+            answered(&self.client, attempt, metadata)?;
+        }
+        Ok(())
     }
 
     /// Says which of `origins` is not there, or may not be seen: librdkafka does not.
