@@ -63,8 +63,13 @@ impl JobConfig {
     /// # Errors
     /// `text` is not TOML, names a key that does not exist, or has a value that cannot work.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::from_table(text.parse()?)
+    }
+
+    /// As [`JobConfig::from_toml`], of what has been read already.
+    pub fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
         let mut keys: toml::Table = DEFAULT.parse().expect("default.toml is TOML");
-        for (section, over) in text.parse::<toml::Table>()? {
+        for (section, over) in table {
             match (keys.get_mut(&section), over) {
                 (Some(toml::Value::Table(under)), toml::Value::Table(over)) => under.extend(over),
                 (_, over) => {

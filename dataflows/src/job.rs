@@ -8,15 +8,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use k2_model::time::NANOS_PER_SECOND;
-use k2_model::{Depth, InstrumentTable, Quote, Time, Trade};
+use k2_model::{Depth, Gap, InstrumentTable, Offsets, Quote, Time, Trade};
 use k2_operators::ingest::{
-    Clock, Ended, IngestConfig, IngestStart, Input, RejectWatch, Source, SourceEnd, Stop, spawn,
+    Clock, Ended, IngestConfig, IngestStart, Inputs, RejectWatch, Source, SourceEnd, Stop, spawn,
 };
 use k2_operators::kit::budget::Budget;
+use k2_operators::kit::latest::Latest;
 use k2_operators::kit::metrics::Metrics;
 use k2_operators::sequence::{SequenceConfig, StreamState, WindowLimits};
 use k2_operators::state::StateError;
-use k2_operators::{Numbered, SavedState};
+use k2_operators::{Numbered, SavedState, SourceMark};
 use k2_sinks::flow::Failure;
 use k2_sinks::flow::{CommitterThread, MintConfig, spawn_committer};
 use k2_sinks::{ColdPin, Lake, Table};
@@ -37,9 +38,9 @@ pub struct JobOptions {
     pub workers: usize,
     /// Recorded time against the clock; `None` reads as fast as possible.
     pub speed: Option<f64>,
-    /// End when all inputs have ended, rather than wait for them to grow.
+    /// End when all has been read that is there at the start, rather than wait for more.
     pub exit_at_end: bool,
-    pub inputs: Vec<Input>,
+    pub inputs: Inputs,
     pub instruments: InstrumentTable,
     pub clock: Arc<dyn Clock>,
     pub config: JobConfig,
@@ -97,14 +98,15 @@ impl Job {
         let live = Arc::new(Live::new(options.workers, lake.pin()));
         let stop = Stop::default();
         let rejects = reject_watch(&options);
-        let ingest = ingest_config(&options, &budget, &metrics);
+        let committed = Arc::<Latest<Offsets>>::default();
+        let ingest = ingest_config(&options, &budget, &committed, &metrics);
         let (clock, inputs) = (Arc::clone(&options.clock), options.inputs);
         let Source { workers: ends, thread: reader } =
             spawn(inputs, &start, options.workers, ingest, clock, stop.clone())?;
         let (committer_end, committer) = spawn_committer(
             Arc::clone(&lake),
             Arc::clone(&failure),
-            on_commit(Arc::clone(&live), Arc::clone(&budget), Arc::clone(&metrics)),
+            on_commit(Arc::clone(&live), Arc::clone(&budget), committed, Arc::clone(&metrics)),
         );
         let shared = Shared {
             instruments: Arc::new(options.instruments),
@@ -169,6 +171,7 @@ impl Job {
 fn ingest_config(
     options: &JobOptions,
     budget: &Arc<Budget>,
+    committed: &Arc<Latest<Offsets>>,
     metrics: &Arc<Metrics>,
 ) -> IngestConfig {
     let keys = &options.config.ingest;
@@ -180,6 +183,7 @@ fn ingest_config(
         exit_at_end: options.exit_at_end,
         rejects: reject_watch(options),
         budget: Arc::clone(budget),
+        committed: Arc::clone(committed),
         metrics: Arc::clone(metrics),
     }
 }
@@ -193,12 +197,14 @@ fn reject_watch(options: &JobOptions) -> RejectWatch {
 fn on_commit(
     live: Arc<Live>,
     budget: Arc<Budget>,
+    committed: Arc<Latest<Offsets>>,
     metrics: Arc<Metrics>,
 ) -> impl Fn(&Arc<ColdPin>) + Send + 'static {
     let start = totals(&live.cold());
     move |pin| {
         let before = live.cold();
         live.set_cold(Arc::clone(pin));
+        committed.put(pin.position.offsets.clone());
         budget.release_below(pin.frontier);
         let (rows, bytes) = totals(pin);
         metrics.commit_rows.set(rows - start.0);
@@ -266,6 +272,7 @@ fn configs(
             MarketConfig {
                 source,
                 start: start.clone(),
+                lost: if worker == 0 { lost_gaps(&start) } else { Vec::new() },
                 mint: MintConfig {
                     bytes: config.commit.batch_bytes,
                     age_ns: i64::try_from(config.commit.interval_s)
@@ -303,6 +310,15 @@ fn configs(
         );
     }
     all
+}
+
+/// What the source has found missing so far, by itself.
+fn lost_gaps(start: &IngestStart) -> Vec<Gap> {
+    let lost = start.marks.values().flat_map(|mark| match mark {
+        SourceMark::Partition(mark) => &mark.lost[..],
+        SourceMark::File(_) => &[],
+    });
+    lost.cloned().collect()
 }
 
 fn sequence_config<R: Numbered>(

@@ -42,6 +42,8 @@ pub struct MarketConfig {
     pub quotes: SequenceConfig<Quote>,
     pub depths: SequenceConfig<Depth>,
     pub bars: BarsConfig,
+    /// Open gaps that the source has found by itself.
+    pub lost: Vec<Gap>,
     /// What an earlier run stored beyond the start, and which is not written again.
     pub stored_rejects: Offsets,
     pub stored_gaps: Offsets,
@@ -64,9 +66,10 @@ pub struct Shared {
 pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
     let MarketConfig { source, start, shared, .. } = config;
     let Shared { instruments, lake, live, metrics, failure } = shared;
-    let seeds = Seeds::of(&config.trades.resumed, &config.quotes.resumed, &config.depths.resumed);
+    let (trades, quotes) = (&config.trades.resumed, &config.quotes.resumed);
+    let seeds = Seeds::of(trades, quotes, &config.depths.resumed, config.lost);
 
-    let Ingested { blocks, bindings } = ingest(scope, source, start.epoch);
+    let Ingested { blocks, bindings, gaps: lost } = ingest(scope, source, start.epoch);
     let boundaries = mint(bindings.clone(), start.epoch, start.offsets, start.marks, config.mint);
     let spare = SpareRows::default();
     let DecodedStreams { trades, quotes, depths, rejects } =
@@ -76,6 +79,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
     let quotes = sequence(quotes, boundaries.clone(), spare.quotes, config.quotes);
     let depths = sequence(depths, boundaries.clone(), spare.depths, config.depths);
 
+    let gaps = scope.concatenate([gap_log(trades.clone()), gap_log(depths.clone()), lost]);
     let rows = TableStreams {
         trades: unique(trades.clone()),
         quotes: unique(quotes.clone()),
@@ -87,9 +91,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
                 contradictions(depths.clone()),
             ])
             .flat_map(beyond(config.stored_rejects, |reject: &Reject| reject.at)),
-        gaps: scope
-            .concatenate([gap_log(trades.clone()), gap_log(depths.clone())])
-            .flat_map(beyond(config.stored_gaps, |change: &GapChange| change.at)),
+        gaps: gaps.clone().flat_map(beyond(config.stored_gaps, |change: &GapChange| change.at)),
     };
     let states =
         scope.concatenate([state(trades.clone()), state(quotes.clone()), state(depths.clone())]);
@@ -103,7 +105,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
         streams: streams(trades.clone(), seeds.trades)
             .concat(streams(quotes, seeds.quotes))
             .concat(streams(depths.clone(), seeds.depths)),
-        gaps_open: gaps_open(trades, seeds.trade_gaps).concat(gaps_open(depths, seeds.depth_gaps)),
+        gaps_open: gaps_open(gaps, seeds.gaps),
         rows,
         bindings,
         committed,
@@ -118,8 +120,7 @@ struct Seeds {
     trades: Vec<(Stream, StreamCounts)>,
     quotes: Vec<(Stream, StreamCounts)>,
     depths: Vec<(Stream, StreamCounts)>,
-    trade_gaps: Vec<Gap>,
-    depth_gaps: Vec<Gap>,
+    gaps: Vec<Gap>,
 }
 
 impl Seeds {
@@ -127,6 +128,7 @@ impl Seeds {
         trades: &[StreamState<Trade>],
         quotes: &[StreamState<Quote>],
         depths: &[StreamState<Depth>],
+        lost: Vec<Gap>,
     ) -> Self {
         Self {
             latest_trade: trades.iter().filter_map(|state| state.latest.clone()).collect(),
@@ -134,8 +136,7 @@ impl Seeds {
             trades: counts(trades),
             quotes: counts(quotes),
             depths: counts(depths),
-            trade_gaps: open_gaps(trades),
-            depth_gaps: open_gaps(depths),
+            gaps: open_gaps(trades).chain(open_gaps(depths)).chain(lost).collect(),
         }
     }
 }
@@ -144,11 +145,8 @@ fn counts<R>(states: &[StreamState<R>]) -> Vec<(Stream, StreamCounts)> {
     states.iter().map(|state| (state.stream, state.counts)).collect()
 }
 
-fn open_gaps<R>(states: &[StreamState<R>]) -> Vec<Gap> {
-    let gaps = states
-        .iter()
-        .flat_map(|state| state.numbers.holes().map(|hole| gap_of(state.stream, &hole)));
-    gaps.collect()
+fn open_gaps<R>(states: &[StreamState<R>]) -> impl Iterator<Item = Gap> {
+    states.iter().flat_map(|state| state.numbers.holes().map(|hole| gap_of(state.stream, &hole)))
 }
 
 type JudgedStream<'scope, R> = StreamVec<'scope, Time, Rc<Judged<R>>>;

@@ -148,6 +148,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        if code == Code::PartitionEOF {
+            // No trouble: a consumer that is being closed still comes to the end of a partition.
+            return;
+        }
         let reason = without_userinfo(reason);
         // It comes again with every attempt to connect; said once, until it is another one.
         if self.note(Trouble { code, reason: reason.clone() }) {

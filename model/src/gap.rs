@@ -55,16 +55,19 @@ pub enum GapCause {
     Disconnect,
     /// Deferred by load shedding.
     Shed,
+    /// Deleted from the topic before they could be read; the numbers are offsets.
+    Retention,
 }
 
 impl GapCause {
-    pub const ALL: [Self; 3] = [Self::Feed, Self::Disconnect, Self::Shed];
+    pub const ALL: [Self; 4] = [Self::Feed, Self::Disconnect, Self::Shed, Self::Retention];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Feed => "feed",
             Self::Disconnect => "disconnect",
             Self::Shed => "shed",
+            Self::Retention => "retention",
         }
     }
 }

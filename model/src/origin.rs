@@ -49,6 +49,11 @@ pub struct Coordinates {
 pub struct Offsets(BTreeMap<Origin, u64>);
 
 impl Offsets {
+    /// The next offset to read, of an origin that has been read.
+    pub fn get(&self, origin: Origin) -> Option<u64> {
+        self.0.get(&origin).copied()
+    }
+
     /// The next offset to read; 0 for an origin never read.
     pub fn next(&self, origin: Origin) -> u64 {
         self.0.get(&origin).copied().unwrap_or(0)

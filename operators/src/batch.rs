@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_model::{DataType, Offsets, Origin, Time};
+use k2_model::{DataType, Gap, Offsets, Origin, Time};
 use serde::{Deserialize, Serialize};
 
 /// Rows of one block of input for one worker. A whole parcel crosses the exchange at once, so
@@ -35,9 +35,16 @@ pub struct Boundary {
     pub marks: BTreeMap<Origin, SourceMark>,
 }
 
+/// How an origin is recognised and resumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceMark {
+    File(FileMark),
+    Partition(PartitionMark),
+}
+
 /// How a file is recognised and resumed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceMark {
+pub struct FileMark {
     /// Decompressed byte of the next record.
     pub byte: u64,
     /// Length and hash of the file's decompressed head.
@@ -45,6 +52,16 @@ pub struct SourceMark {
     pub head_hash: u64,
     /// The last record read had no line end.
     pub unterminated: bool,
+}
+
+/// How a partition of a Kafka topic is recognised.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionMark {
+    pub cluster_id: String,
+    /// A topic that is deleted and made again has another one.
+    pub topic_id: [u8; 16],
+    /// Offsets that were gone before they could be read, oldest first.
+    pub lost: Vec<Gap>,
 }
 
 /// One worker's part of the state that is saved with a batch, for one kind of stream.

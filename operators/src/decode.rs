@@ -1,16 +1,18 @@
-//! Blocks of lines → records, parcelled for the workers that own them.
+//! Blocks of messages → records, parcelled for the workers that own them.
 //!
-//! * **Input**: blocks of whole lines of one venue.
+//! * **Input**: blocks of whole lines of one venue, or of messages of one partition.
 //! * **Output**: parcels of trades, quotes and depth marks by owner; rejects as records.
 //! * **Routing**: none; a block is decoded on the worker that received it.
 //! * **Progress**: each block is answered at once, at its own time.
-//! * **State**: a decoder per venue, with its symbol cache.
+//! * **State**: a decoder per venue and one for Avro, with their caches of symbols.
 //! * **Restart**: nothing to keep.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_model::codec::{Decoder, Records, Tally};
+use k2_kafka::Format;
+use k2_model::codec::avro::{AvroDecoder, Frame};
+use k2_model::codec::{Decoder, Problem, Records, Tally, VENUES};
 use k2_model::{Coordinates, Depth, InstrumentTable, Quote, Reject, RejectReason, Time, Trade};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -20,7 +22,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::batch::{Batch, Parcel};
-use crate::ingest::Block;
+use crate::ingest::messages::Known;
+use crate::ingest::{Block, Lines, Messages, Payload};
 use crate::kit::metrics::Metrics;
 use crate::kit::spare::Spare;
 use crate::numbered::Numbered;
@@ -41,7 +44,7 @@ pub struct SpareRows {
     pub depths: Spare<Depth>,
 }
 
-/// Decodes each line; what cannot be decoded becomes a reject with its bytes and coordinates.
+/// Decodes each message; what cannot be decoded becomes a reject with its bytes and coordinates.
 pub fn decode<'scope>(
     blocks: StreamVec<'scope, Time, Block>,
     instruments: Arc<InstrumentTable>,
@@ -63,18 +66,13 @@ pub fn decode<'scope>(
             depths: OutputBuilder::from(depths_out),
             rejects: OutputBuilder::from(rejects_out),
         };
-        // Venue → decoder.
-        let mut decoders: BTreeMap<&'static str, Decoder> = BTreeMap::new();
+        let mut decoders = Decoders::new(instruments);
         // What has been decoded of the block at hand.
         let mut dealt = Dealt::new(workers, spare);
         move |_frontiers| {
             blocks.for_each_time(|time, batches| {
                 for block in batches.flat_map(|batch| batch.drain(..)) {
-                    let decoder = decoders.entry(block.venue).or_insert_with(|| {
-                        let decoder = Decoder::new(block.venue, (*instruments).clone());
-                        decoder.expect("inputs name only venues that have a decoder")
-                    });
-                    decode_block(&block, decoder, &mut dealt);
+                    decoders.decode(&block, &mut dealt);
                     metrics.note_tally(&dealt.tally);
                     outputs.give(&time, &block, &mut dealt);
                 }
@@ -111,21 +109,126 @@ fn give<R: Clone + 'static>(output: &mut Output<R>, time: &InputCapability<Time>
     }
 }
 
-fn decode_block(block: &Block, decoder: &mut Decoder, dealt: &mut Dealt) {
-    let (origin, lines) = (block.origin, &block.lines);
-    dealt.begin(lines.count);
+/// Everything that decodes on one worker.
+struct Decoders {
+    instruments: Arc<InstrumentTable>,
+    /// Venue → decoder of its raw messages; `None` if there is none.
+    raw: BTreeMap<&'static str, Option<Decoder>>,
+    avro: AvroDecoder,
+}
+
+impl Decoders {
+    fn new(instruments: Arc<InstrumentTable>) -> Self {
+        let avro = AvroDecoder::new((*instruments).clone());
+        Self { instruments, raw: BTreeMap::new(), avro }
+    }
+
+    fn decode(&mut self, block: &Block, dealt: &mut Dealt) {
+        dealt.begin(block.payload.records());
+        match &block.payload {
+            Payload::Lines(lines) => {
+                let decoder = self.raw(block.venue);
+                let decoder = decoder.expect("inputs name only venues that have a decoder");
+                decode_lines(block, lines, decoder, dealt);
+            }
+            Payload::Messages(messages) => {
+                for (offset, value) in messages.iter() {
+                    let at = Coordinates { origin: block.origin, offset };
+                    let decoded = match messages.format() {
+                        Format::Raw => self.decode_raw(block.venue, value, at, dealt),
+                        Format::Avro => self.decode_avro(messages, value, at, dealt),
+                    };
+                    if let Err(refused) = decoded {
+                        dealt.refuse(block.venue, value, refused, at);
+                    }
+                }
+            }
+        }
+    }
+
+    fn raw(&mut self, venue: &'static str) -> Option<&mut Decoder> {
+        let instruments = &self.instruments;
+        let new = || Decoder::new(venue, (**instruments).clone());
+        self.raw.entry(venue).or_insert_with(new).as_mut()
+    }
+
+    fn decode_raw(
+        &mut self,
+        venue: &'static str,
+        value: &[u8],
+        at: Coordinates,
+        dealt: &mut Dealt,
+    ) -> Result<(), Refused> {
+        if value.is_empty() {
+            return Err(Refused::new(RejectReason::NotJson, "the message has no value"));
+        }
+        if Frame::split(value).is_some() {
+            return Err(Refused::new(
+                RejectReason::WrongFormat,
+                "it begins as Avro does, but the topic holds raw messages; if it is an Avro topic, \
+                 register its schema or set its format to avro under [kafka.formats]",
+            ));
+        }
+        let Some(decoder) = self.raw(venue) else {
+            let detail = format!(
+                "there is no decoder for raw messages of {venue}; there are for {}, and Avro works \
+                 for every venue",
+                VENUES.join(", ")
+            );
+            return Err(Refused::new(RejectReason::WrongFormat, detail));
+        };
+        decoder.decode(value, at, dealt);
+        Ok(())
+    }
+
+    fn decode_avro(
+        &mut self,
+        messages: &Messages,
+        value: &[u8],
+        at: Coordinates,
+        dealt: &mut Dealt,
+    ) -> Result<(), Refused> {
+        let Some(frame) = Frame::split(value) else {
+            let detail = if value.is_empty() {
+                "the message has no value"
+            } else {
+                "it does not begin as Avro does (a byte 0 and the id of a schema), but its topic \
+                 holds Avro; for a topic of raw messages set its format to raw under \
+                 [kafka.formats]"
+            };
+            return Err(Refused::new(RejectReason::WrongFormat, detail));
+        };
+        let id = frame.schema_id;
+        let schema = messages.schema(id).expect("a block comes with the schemas that it names");
+        let decoded = match schema {
+            Known::Schema(schema) => self.avro.decode(schema, frame.body, at, dealt),
+            Known::Refused(why) => {
+                Err(Problem { reason: RejectReason::UnknownSchema, detail: why.clone() })
+            }
+        };
+        decoded.map_err(|problem| Refused { problem, schema_id: Some(id) })
+    }
+}
+
+/// Why a message is not decoded.
+struct Refused {
+    problem: Problem,
+    schema_id: Option<u32>,
+}
+
+impl Refused {
+    fn new(reason: RejectReason, detail: impl Into<String>) -> Self {
+        Self { problem: Problem { reason, detail: detail.into() }, schema_id: None }
+    }
+}
+
+fn decode_lines(block: &Block, lines: &Lines, decoder: &mut Decoder, dealt: &mut Dealt) {
+    let origin = block.origin;
     if lines.too_long {
         let at = Coordinates { origin, offset: lines.first_offset };
-        dealt.tally.rejects += 1;
-        dealt.rejects.push(Reject {
-            venue: block.venue.into(),
-            raw: lines.bytes.clone(),
-            reason: RejectReason::TooLong,
-            detail: "the line is longer than 16 MiB; its head is kept".into(),
-            ts_recv: None,
-            schema_id: None,
-            at,
-        });
+        let detail = "the line is longer than 16 MiB; its head is kept";
+        let refused = Refused::new(RejectReason::TooLong, detail);
+        dealt.refuse(block.venue, &lines.bytes, refused, at);
         return;
     }
     let (mut start, mut offset) = (0, lines.first_offset);
@@ -159,12 +262,27 @@ impl Dealt {
         }
     }
 
-    /// Expects a block of `lines`.
-    fn begin(&mut self, lines: u64) {
-        self.trades.begin(lines);
-        self.quotes.begin(lines);
-        self.depths.begin(lines);
+    /// Expects a block of `messages`.
+    fn begin(&mut self, messages: u64) {
+        self.trades.begin(messages);
+        self.quotes.begin(messages);
+        self.depths.begin(messages);
         self.tally = Tally::default();
+    }
+
+    #[cold]
+    fn refuse(&mut self, venue: &str, raw: &[u8], refused: Refused, at: Coordinates) {
+        let Refused { problem: Problem { reason, detail }, schema_id } = refused;
+        self.tally.rejects += 1;
+        self.rejects.push(Reject {
+            venue: venue.into(),
+            raw: raw.to_vec(),
+            reason,
+            detail,
+            ts_recv: None,
+            schema_id,
+            at,
+        });
     }
 }
 
@@ -197,26 +315,26 @@ impl Records for Dealt {
 /// Records of one kind, by the worker that owns them.
 struct Shares<R> {
     of_workers: Vec<Share<R>>,
-    /// Lines of the block at hand.
-    lines: u64,
+    /// Messages of the block at hand.
+    messages: u64,
     spare: Spare<R>,
 }
 
 struct Share<R> {
     rows: Vec<R>,
-    /// Rows of the block before, and its lines: about as large a part will come again.
+    /// Rows of the block before, and its messages: about as large a part will come again.
     last_rows: u64,
-    last_lines: u64,
+    last_messages: u64,
 }
 
 impl<R: Numbered> Shares<R> {
     fn new(workers: usize, spare: Spare<R>) -> Self {
-        let share = || Share { rows: Vec::new(), last_rows: 0, last_lines: 1 };
-        Self { of_workers: (0..workers).map(|_| share()).collect(), lines: 0, spare }
+        let share = || Share { rows: Vec::new(), last_rows: 0, last_messages: 1 };
+        Self { of_workers: (0..workers).map(|_| share()).collect(), messages: 0, spare }
     }
 
-    fn begin(&mut self, lines: u64) {
-        self.lines = lines;
+    fn begin(&mut self, messages: u64) {
+        self.messages = messages;
     }
 
     #[inline]
@@ -224,7 +342,7 @@ impl<R: Numbered> Shares<R> {
         let worker = row.instrument().route() % self.of_workers.len() as u64;
         let share = &mut self.of_workers[worker as usize];
         if share.rows.capacity() == 0 {
-            let expected = share.last_rows * self.lines / share.last_lines;
+            let expected = share.last_rows * self.messages / share.last_messages;
             share.rows = self.spare.take((expected + expected / 8) as usize + 1);
         }
         share.rows.push(row);
@@ -232,11 +350,11 @@ impl<R: Numbered> Shares<R> {
 
     /// One parcel for each owner that has a part in `block`.
     fn take(&mut self, block: &Block) -> Vec<Parcel<R>> {
-        let (origin, first_offset) = (block.origin, block.lines.first_offset);
+        let (origin, first_offset) = (block.origin, block.payload.first_offset());
         let mut parcels = Vec::new();
         for (share, worker) in self.of_workers.iter_mut().zip(0..) {
             let rows = std::mem::take(&mut share.rows);
-            (share.last_rows, share.last_lines) = (rows.len() as u64, self.lines.max(1));
+            (share.last_rows, share.last_messages) = (rows.len() as u64, self.messages.max(1));
             if !rows.is_empty() {
                 parcels.push(Parcel { worker, origin, first_offset, rows });
             }

@@ -25,6 +25,32 @@ pub enum Error {
          rename one of them"
     )]
     SameName { first: String, second: String },
+    #[error(transparent)]
+    Kafka(#[from] k2_kafka::Error),
+    #[error(
+        "no topic matches {pattern}; there are: {there}. Name others with --topics, or make some \
+         with k2 topics create"
+    )]
+    NoTopic { pattern: String, there: String },
+    #[error(
+        "topic {topic} is not the one that was read up to offset {next} before: {}. With \
+         --on-recreated-topic restart it is read from its start as another source; otherwise name \
+         other topics, or use another data directory",
+        if *other_cluster { "it is on another cluster" } else { "it was deleted and made again" }
+    )]
+    TopicRecreated { topic: String, next: u64, other_cluster: bool },
+    #[error(
+        "topic {topic}, partition {partition} ends at offset {high}, but had been read up to \
+         {next}: messages that were read are gone, and others may take their offsets; restore the \
+         topic, or use another data directory"
+    )]
+    TopicShortened { topic: String, partition: i32, next: u64, high: u64 },
+    #[error(
+        "topic {topic}, partition {partition}: offsets {first} to {last} were deleted before they \
+         could be read; raise retention.ms of the topic, and go on without them with \
+         --on-lost-offsets go-on"
+    )]
+    OffsetsLost { topic: String, partition: i32, first: u64, last: u64 },
     #[error(
         "{rejects} of the last {messages} messages were rejected, more than {share} %: this is \
          probably the wrong format or the wrong venue; look at the table rejects for the reasons"

@@ -12,7 +12,7 @@ mod records;
 pub mod sequence;
 pub mod state;
 
-pub use batch::{Batch, Boundary, Parcel, SourceMark, StateShard};
+pub use batch::{Batch, Boundary, FileMark, Parcel, PartitionMark, SourceMark, StateShard};
 pub use error::Error;
 pub use kept::Kept;
 pub use market_batch::{MarketBatch, MarketColumns, MarketRecord};

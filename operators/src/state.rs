@@ -11,7 +11,7 @@ use crate::numbered::Numbered;
 use crate::sequence::StreamState;
 
 /// Raised when the encoding changes; a state of another version cannot be resumed.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// zstd's fastest regular level: runs and ids are mostly packed already.
 const COMPRESSION_LEVEL: i32 = 1;
 

@@ -11,7 +11,7 @@ use k2_model::{
     Coordinates, Depth, Instrument, InstrumentTable, Offsets, Origin, Quote, Time, Trade,
 };
 use k2_operators::decode::{SpareRows, decode};
-use k2_operators::ingest::{Block, Lines};
+use k2_operators::ingest::{Block, Lines, Payload};
 use k2_operators::kit::metrics::Metrics;
 use k2_operators::kit::spare::Spare;
 use k2_operators::sequence::{Judged, SequenceConfig, StreamState, WindowLimits, sequence};
@@ -312,7 +312,7 @@ fn decoded(lines: &[String], block: usize, workers: usize) -> (Vec<Trade>, Vec<u
             let bytes = lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
             let (first_offset, count) = ((at * block) as u64, lines.len() as u64);
             let lines = Arc::new(Lines { bytes, first_offset, count, too_long: false });
-            Block { origin: origin(), venue: VENUES[0], lines }
+            Block { origin: origin(), venue: VENUES[0], payload: Payload::Lines(lines) }
         })
         .collect();
     let (found, collected) = channel();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use k2_model::Origin;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::SourceMark;
+use crate::batch::FileMark;
 use crate::error::Error;
 use crate::ingest::lines::{HEAD_BYTES, LineReader};
 
@@ -81,7 +81,7 @@ impl Input {
     }
 
     /// Opens the input at its start, or where an earlier run stopped.
-    pub fn open(&mut self, resume: Option<(u64, SourceMark)>) -> Result<LineReader, Error> {
+    pub fn open(&mut self, resume: Option<(u64, FileMark)>) -> Result<LineReader, Error> {
         let name = self.origin.source();
         let read = match &mut self.from {
             From::File(path) => {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use k2_model::Nanos;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::SourceMark;
+use crate::batch::FileMark;
 use crate::error::Error;
 
 /// Bytes of a file's head that tell it from another file of the same name.
@@ -27,7 +27,7 @@ pub struct LineReader {
     /// How much of `carry` has been searched for the line end of its first line.
     ended: Option<End>,
     next_offset: u64,
-    mark: SourceMark,
+    mark: FileMark,
 }
 
 /// How an input came to its end.
@@ -51,7 +51,7 @@ pub struct Lines {
 impl LineReader {
     /// Reads from the start of `read`.
     pub fn new(name: &str, read: Box<dyn Read + Send>) -> Self {
-        let (carry, mark) = (Vec::new(), SourceMark::default());
+        let (carry, mark) = (Vec::new(), FileMark::default());
         Self { name: name.into(), read, carry, ended: None, next_offset: 0, mark }
     }
 
@@ -61,7 +61,7 @@ impl LineReader {
         name: &str,
         mut read: Box<dyn Read + Send>,
         next_offset: u64,
-        mark: SourceMark,
+        mark: FileMark,
     ) -> Result<Self, Error> {
         let mut head = Vec::new();
         let taken = read.by_ref().take(mark.head_bytes).read_to_end(&mut head);
@@ -106,7 +106,7 @@ impl LineReader {
     }
 
     /// Where the next line starts, and by what the file is known again.
-    pub fn mark(&self) -> &SourceMark {
+    pub fn mark(&self) -> &FileMark {
         &self.mark
     }
 

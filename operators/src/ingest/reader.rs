@@ -1,103 +1,52 @@
-//! The thread that reads all inputs and deals blocks of lines to the workers.
+//! The thread that reads recorded inputs and deals blocks of lines to the workers.
 //!
 //! It merges inputs by recorded time, paces them, closes epochs, waits for the budget, and stops
-//! when asked to or when too many messages are rejects. It is the only place with a clock.
+//! when asked to or when too many messages are rejects.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-use k2_model::{Nanos, Offsets, Origin, Time};
+use k2_model::{Nanos, Offsets};
 
-use crate::batch::SourceMark;
+use crate::batch::{FileMark, SourceMark};
 use crate::error::Error;
+use crate::ingest::dealer::Dealer;
 use crate::ingest::input::Input;
 use crate::ingest::lines::{Accept, End, LineReader, Lines, recorded_time};
 use crate::ingest::watch::RejectWatch;
-use crate::ingest::{Binding, Block, IngestConfig, Message, Wakers};
+use crate::ingest::{Block, Ended, IngestStart, Payload, Stop};
 
 /// How long the reader sleeps when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
 /// How often files at their end are looked at for more.
 const GROWTH_POLL_NS: i64 = 500_000_000;
-/// Blocks that the reader may be ahead of each worker.
-pub const BLOCKS_AHEAD: usize = 4;
-
-/// Real time, or a test's. An argument, so that everything after the source is free of clocks.
-pub trait Clock: Send + Sync {
-    fn now(&self) -> Nanos;
-    fn sleep(&self, duration: Duration);
-}
-
-/// Asks the reader to stop: what has been read is drained and committed.
-#[derive(Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub fn ask(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-/// How an input stood when the reader stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    pub origin: Origin,
-    /// Bytes of half a last line, which were not taken.
-    pub left_over: usize,
-    /// Decompressed byte at which that half line starts, or the data breaks off.
-    pub at_byte: u64,
-    /// What the decompressor said, if the data is damaged or cut.
-    pub broken: Option<String>,
-}
-
+/// Before the first line there is no pace.
+const UNSTARTED: Nanos = Nanos(i64::MIN);
 /// The reader's own state; [`Reader::run`] is the thread.
 pub(super) struct Reader {
-    pub inputs: Vec<Open>,
-    pub config: IngestConfig,
-    pub senders: Vec<Sender<Message>>,
-    pub wakers: Arc<Wakers>,
-    pub stop: Stop,
-    pub clock: Arc<dyn Clock>,
-    pub epoch: Time,
+    inputs: Vec<Open>,
+    dealer: Dealer,
+    rejects: RejectWatch,
+    stop: Stop,
     /// How far the gap log goes.
-    pub stored: Offsets,
-    pub next_worker: usize,
-    pub pending: Pending,
-    pub pace: Option<Pace>,
-    pub rejects: RejectWatch,
+    stored: Offsets,
+    pace: Option<Pace>,
 }
 
 /// An input and its reader.
-pub(super) struct Open {
-    pub input: Input,
-    pub lines: LineReader,
+struct Open {
+    input: Input,
+    lines: LineReader,
     /// Recorded time of the next line; `None` once the input has ended.
-    pub next: Option<Nanos>,
-    pub disk_bytes: Option<u64>,
-}
-
-/// What the open epoch holds so far.
-#[derive(Default)]
-pub(super) struct Pending {
-    offsets: Offsets,
-    marks: BTreeMap<Origin, SourceMark>,
-    records: u64,
-    bytes: u64,
-    blocks: usize,
+    next: Option<Nanos>,
+    disk_bytes: Option<u64>,
 }
 
 /// Recorded time runs `speed` times as fast as the clock.
-pub(super) struct Pace {
-    pub speed: f64,
-    pub started: Nanos,
-    pub recorded: Nanos,
+struct Pace {
+    speed: f64,
+    started: Nanos,
+    recorded: Nanos,
 }
 
 impl Pace {
@@ -109,8 +58,34 @@ impl Pace {
 }
 
 impl Reader {
+    /// Opens `inputs` where `start` says.
+    pub fn open(
+        inputs: Vec<Input>,
+        start: &IngestStart,
+        dealer: Dealer,
+        stop: Stop,
+    ) -> Result<Self, Error> {
+        let open = |input: Input| {
+            let mark = match start.marks.get(&input.origin) {
+                Some(SourceMark::File(mark)) => Some(mark.clone()),
+                _ => None,
+            };
+            let next = start.offsets.next(input.origin);
+            Open::at(input, mark.map(|mark| (next, mark)))
+        };
+        let pace = |speed| Pace { speed, started: UNSTARTED, recorded: UNSTARTED };
+        Ok(Self {
+            inputs: inputs.into_iter().map(open).collect::<Result<_, _>>()?,
+            rejects: dealer.config.rejects,
+            pace: dealer.config.speed.map(pace),
+            stored: start.stored.clone(),
+            dealer,
+            stop,
+        })
+    }
+
     pub fn run(mut self) -> Result<Vec<Ended>, Error> {
-        let mut polled = self.clock.now();
+        let mut polled = self.dealer.clock.now();
         let result = loop {
             match self.step(&mut polled) {
                 Ok(true) => {}
@@ -119,8 +94,7 @@ impl Reader {
             }
         };
         // What was read before an error is good: it is drained and committed all the same.
-        self.close_epoch(true);
-        self.send_all(|| Message::Finished);
+        self.dealer.finish();
         result.map(|()| self.inputs.iter().filter_map(Open::ended).collect())
     }
 
@@ -129,7 +103,7 @@ impl Reader {
         if self.stop.is_asked() {
             return Ok(false);
         }
-        self.rejects.check(&self.config.metrics)?;
+        self.rejects.check(&self.dealer.config.metrics)?;
         let worked = match self.pace {
             None => self.read_block()?,
             Some(_) => self.read_due()?,
@@ -137,17 +111,17 @@ impl Reader {
         if worked {
             return Ok(true);
         }
-        self.close_epoch(false);
-        if self.inputs.iter().all(|open| open.next.is_none()) && self.config.exit_at_end {
+        self.dealer.close_epoch(false);
+        if self.inputs.iter().all(|open| open.next.is_none()) && self.dealer.config.exit_at_end {
             return Ok(false);
         }
-        let now = self.clock.now();
+        let now = self.dealer.clock.now();
         if now.0 - polled.0 >= GROWTH_POLL_NS {
             *polled = now;
             self.reopen_grown()?;
-            self.tick();
+            self.dealer.tick();
         }
-        self.clock.sleep(IDLE);
+        self.dealer.clock.sleep(IDLE);
         Ok(true)
     }
 
@@ -188,8 +162,8 @@ impl Reader {
             }
         }
         if worked {
-            self.close_epoch(false);
-            self.clock.sleep(self.config.epoch_time);
+            self.dealer.close_epoch(false);
+            self.dealer.clock.sleep(self.dealer.config.epoch_time);
         }
         Ok(worked)
     }
@@ -206,7 +180,7 @@ impl Reader {
         };
         let until: Option<Accept<'_>> =
             if due.is_none() && is_unlimited { None } else { Some(&mut is_wanted) };
-        let lines = self.inputs[at].lines.next(self.config.block_bytes, until)?;
+        let lines = self.inputs[at].lines.next(self.dealer.config.block_bytes, until)?;
         self.inputs[at].note_next()?;
         Ok(lines)
     }
@@ -234,88 +208,33 @@ impl Reader {
     /// Closes the open epoch if it is full, or if the job has caught up with it.
     fn close_full_epoch(&mut self, was_behind: bool) {
         let has_caught_up = was_behind && !self.catches_up();
-        if self.pending.blocks >= self.config.epoch_blocks || has_caught_up {
-            self.close_epoch(false);
+        if self.dealer.is_full() || has_caught_up {
+            self.dealer.close_epoch(false);
         }
     }
 
     /// The recorded time up to which lines are due. The first call starts the pace at the oldest
     /// line, so that a recording starts at once whenever it was made.
     fn due(&mut self) -> Nanos {
-        let now = self.clock.now();
+        let now = self.dealer.clock.now();
         let oldest = self.inputs.iter().filter_map(|open| open.next).min();
         let pace = self.pace.as_mut().expect("only called with a pace");
-        if pace.recorded == Nanos(i64::MIN) {
+        if pace.recorded == UNSTARTED {
             let Some(oldest) = oldest else { return Nanos(i64::MIN) };
             (pace.started, pace.recorded) = (now, oldest);
         }
         pace.due(now)
     }
 
-    /// Sends a block to the next worker, once the budget allows. `false`: the job is closing.
+    /// Deals lines as a block. `false`: the job is closing.
     fn deal(&mut self, at: usize, lines: Lines) -> bool {
-        let (origin, venue) = (self.inputs[at].input.origin, self.inputs[at].input.venue);
-        let bytes = lines.bytes.len() as u64;
-        if !self.config.budget.has_room(bytes) {
-            // What it waits for must be on its way to a commit.
-            self.close_epoch(true);
-        }
-        if !self.config.budget.take(self.epoch, bytes) {
-            return false;
-        }
         let open = &self.inputs[at];
-        self.pending.offsets.advance(origin, open.lines.next_offset());
-        self.pending.marks.insert(origin, open.lines.mark().clone());
-        self.pending.records += lines.count;
-        self.pending.bytes += bytes;
-        self.pending.blocks += 1;
-        self.config.metrics.ingest_records.add(lines.count);
-        self.config.metrics.ingest_bytes.add(bytes);
-        self.config.metrics.budget_bytes.set(self.config.budget.bytes());
-        let block = Block { origin, venue, lines: Arc::new(lines) };
-        let worker = self.next_worker;
-        self.next_worker = (worker + 1) % self.senders.len();
-        let sent = self.senders[worker].send(Message::Block(self.epoch, block));
-        self.wakers.wake(worker);
-        sent.is_ok()
-    }
-
-    /// Closes the open epoch, if it holds anything or a batch must end with it.
-    fn close_epoch(&mut self, ends_batch: bool) {
-        if self.pending.blocks > 0 || ends_batch {
-            self.bind(ends_batch);
-        }
-    }
-
-    /// Lets time pass for what waits uncommitted, though no record comes.
-    fn tick(&mut self) {
-        if self.config.budget.bytes() > 0 {
-            self.bind(false);
-        }
-    }
-
-    fn bind(&mut self, ends_batch: bool) {
-        let pending = std::mem::take(&mut self.pending);
-        let binding = Binding {
-            epoch: self.epoch,
-            offsets: pending.offsets,
-            marks: pending.marks,
-            records: pending.records,
-            bytes: pending.bytes,
-            minted: self.clock.now(),
-            ends_batch,
-        };
-        self.config.metrics.ingest_epoch.set(self.epoch);
-        self.send_all(|| Message::Close(binding.clone()));
-        self.epoch += 1;
-    }
-
-    fn send_all(&self, message: impl Fn() -> Message) {
-        for (worker, sender) in self.senders.iter().enumerate() {
-            // A worker that is gone has failed, and its error is reported where it is joined.
-            let _gone = sender.send(message());
-            self.wakers.wake(worker);
-        }
+        let (origin, venue) = (open.input.origin, open.input.venue);
+        let (next, mark) = (open.lines.next_offset(), open.lines.mark().clone());
+        let block = Block { origin, venue, payload: Payload::Lines(Arc::new(lines)) };
+        let is_dealt = self.dealer.deal(block, next);
+        self.dealer.mark(origin, SourceMark::File(mark));
+        is_dealt
     }
 
     /// Goes on with files that have grown since they ended.
@@ -334,8 +253,16 @@ impl Reader {
 }
 
 impl Open {
+    fn at(mut input: Input, resume: Option<(u64, FileMark)>) -> Result<Self, Error> {
+        let lines = input.open(resume)?;
+        let disk_bytes = input.disk_bytes();
+        let mut open = Self { input, lines, next: None, disk_bytes };
+        open.note_next()?;
+        Ok(open)
+    }
+
     /// Notes when the next line was recorded. A line without a time is due at once.
-    pub fn note_next(&mut self) -> Result<(), Error> {
+    fn note_next(&mut self) -> Result<(), Error> {
         let line = self.lines.peek()?;
         self.next = line.map(|line| recorded_time(line).unwrap_or(Nanos(i64::MIN + 1)));
         Ok(())

@@ -66,6 +66,12 @@ impl Budget {
         self.released.notify_all();
     }
 
+    /// Waits until everything that was taken has been given back, or the budget is closed.
+    pub fn wait_until_empty(&self) {
+        let over = |state: &mut State| !state.closed && state.bytes > 0;
+        drop(self.released.wait_while(self.lock(), over));
+    }
+
     /// Lets nobody wait any more: the job has failed.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -97,6 +103,17 @@ mod tests {
         budget.release_below(2);
         assert!(thread.join().unwrap());
         assert_eq!(budget.bytes(), 10);
+    }
+
+    #[test]
+    fn an_empty_budget_is_waited_for() {
+        let budget = Arc::new(Budget::new(100));
+        budget.wait_until_empty();
+        assert!(budget.take(1, 10));
+        let waiting = Arc::clone(&budget);
+        let thread = std::thread::spawn(move || waiting.wait_until_empty());
+        budget.release_below(2);
+        thread.join().unwrap();
     }
 
     #[test]

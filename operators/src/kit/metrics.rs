@@ -52,6 +52,13 @@ metrics! {
     ingest_epoch: "gauge" "k2_ingest_epoch",
     /// Latest receive time read, nanoseconds since 1970.
     ingest_ts_recv: "gauge" "k2_ingest_ts_recv_ns",
+    /// Offsets of partitions that were gone before they could be read.
+    ingest_lost: "counter" "k2_ingest_lost_total",
+    /// Messages in the partitions that are not read yet.
+    ingest_lag_messages: "gauge" "k2_ingest_lag_messages",
+    /// How long ago the latest message read was stamped, of the partition that is furthest behind;
+    /// milliseconds, 0 if none is behind.
+    ingest_lag_ms: "gauge" "k2_ingest_lag_ms",
     /// Trade messages decoded.
     decode_trades: "counter" "k2_decode_trades_total",
     /// Quote messages decoded.

@@ -22,7 +22,7 @@ use timely::dataflow::operators::vec::Broadcast;
 pub struct MintConfig {
     /// Bytes of input.
     pub bytes: u64,
-    /// Nanoseconds of the source's clock since the batch's first record.
+    /// Nanoseconds of the source's clock since the batch first moved an origin on.
     pub age_ns: i64,
 }
 
@@ -56,7 +56,7 @@ struct OpenBatch {
     offsets: Offsets,
     marks: BTreeMap<Origin, SourceMark>,
     bytes: u64,
-    /// When its first record was minted.
+    /// When it first moved an origin on.
     since: Option<Nanos>,
 }
 
@@ -66,10 +66,10 @@ impl OpenBatch {
         self.offsets.advance_all(&binding.offsets);
         self.marks.extend(binding.marks);
         self.bytes += binding.bytes;
-        if binding.records > 0 {
+        if !binding.offsets.is_empty() {
             self.since.get_or_insert(binding.minted);
         }
-        // Without a record since the last batch there is nothing to commit.
+        // If no origin has moved on since the last batch there is nothing to commit.
         let since = self.since?;
         let is_old = binding.minted.0.saturating_sub(since.0) >= config.age_ns;
         if self.bytes < config.bytes && !is_old && !binding.ends_batch {
@@ -92,7 +92,8 @@ mod tests {
     use super::*;
 
     fn binding(epoch: Time, records: u64, bytes: u64, minted: i64, ends_batch: bool) -> Binding {
-        let offsets = [(Origin::new("mint-test", 0), epoch * 10)].into_iter().collect();
+        let origin = (Origin::new("mint-test", 0), epoch * 10);
+        let offsets = (records > 0).then_some(origin).into_iter().collect();
         let (marks, minted) = (BTreeMap::new(), Nanos(minted));
         Binding { epoch, offsets, marks, records, bytes, minted, ends_batch }
     }
