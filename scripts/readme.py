@@ -2,7 +2,8 @@
 """Runs the code blocks of README.md, in order, in an empty directory.
 
 A comment before a block, <!-- readme: WORD ... -->, says how:
-  runs-on   start it, wait until the job listens, and leave it running
+  runs-on   start it, wait until the job listens (or, with `until PORT`, until something does
+            there), and leave it running
   stop      (without a block) Ctrl-C for what runs, which must end in order
   skip      do not run it
   python    run it with the Python of K2_READERS
@@ -11,6 +12,7 @@ A comment before a block, <!-- readme: WORD ... -->, says how:
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ UP_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 60
 BLOCK_SECONDS_MAX = 300
 PIECE = re.compile(
-    r"^<!-- readme: (?P<word>[a-z-]+)[^>]*-->$|^```(?P<language>sh|python)\n(?P<code>.*?)^```$",
+    r"^<!-- readme: (?P<word>[a-z-]+)(?: until (?P<port>\d+))?[^>]*-->$|^```(?P<language>sh|python)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -36,22 +38,23 @@ def main() -> None:
 
 
 def run_all(text: str, folder: Path) -> str | None:
-    for name in ("start", "test"):
+    for name in ("start", "test", "scripts"):
         (folder / name).symlink_to(ROOT / name)
     environment = dict(os.environ)
     target = environment.setdefault("CARGO_TARGET_DIR", str(ROOT / "target"))
+    (folder / "target").symlink_to(target)
     environment["PATH"] = f"{target}/release:{environment['PATH']}"
-    running, word, ran, failed = None, None, 0, None
+    running, word, port, ran, failed = None, None, None, 0, None
     for piece in PIECE.finditer(text):
         if piece["word"] == "stop":
             failed, running = stop(running), None
         elif piece["word"]:
-            word = piece["word"]
+            word, port = piece["word"], piece["port"]
             continue
         elif word == "skip":
             pass
         elif word == "runs-on":
-            running, failed = start(piece["code"], folder, environment)
+            running, failed = start(piece["code"], port, folder, environment)
         else:
             python = [environment.get("K2_READERS", "python3"), "-c"]
             command = python if piece["language"] == "python" else ["bash", "-euo", "pipefail", "-c"]
@@ -75,7 +78,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str | 
     return f"this block failed:\n{command[-1]}" if done.returncode else None
 
 
-def start(code: str, folder: Path, environment: dict[str, str]):
+def start(code: str, port: str | None, folder: Path, environment: dict[str, str]):
     print(f"\n$ {code.strip()} &", flush=True)
     # A group of its own, so that Ctrl-C reaches what the script became.
     process = subprocess.Popen(
@@ -86,15 +89,20 @@ def start(code: str, folder: Path, environment: dict[str, str]):
         start_new_session=True,
     )
     deadline = time.monotonic() + UP_SECONDS_MAX
-    while not (folder / "k2-data" / "job.json").exists():
+    while not (listens(int(port)) if port else (folder / "k2-data" / "job.json").exists()):
         if process.poll() is not None:
             return None, f"this block ended by itself:\n{code}"
         if time.monotonic() > deadline:
-            return process, f"no job was up after {UP_SECONDS_MAX} s:\n{code}"
+            return process, f"nothing was up after {UP_SECONDS_MAX} s:\n{code}"
         time.sleep(0.1)
     # Long enough for the market to have something in it.
     time.sleep(3)
     return process, None
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def stop(process: subprocess.Popen) -> str | None:

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a bench measures with the clock")]
 
 pub mod dedup;
+pub mod kafka;
 pub mod replay;
 mod report;
 pub mod restart;

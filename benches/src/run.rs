@@ -67,7 +67,7 @@ fn job_arguments(input: &Path, dir: &Path, workers: usize) -> Vec<String> {
 }
 
 /// Runs `command` to its end.
-fn measured(mut command: Command) -> Result<Measured, Error> {
+pub(crate) fn measured(mut command: Command) -> Result<Measured, Error> {
     command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let (before, begun) = (cpu(), Instant::now());

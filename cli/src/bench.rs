@@ -4,9 +4,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use k2_benches::{dedup, replay, restart, storage};
+use k2_benches::{dedup, kafka, replay, restart, storage};
+use k2_kafka::Format;
 
 use crate::failure::{Failure, Result};
+use crate::kafka::{ClusterArgs, KafkaOptions};
+use crate::layers::Layers;
 use crate::screen;
 
 const EXAMPLES: &str = "\
@@ -15,6 +18,7 @@ Examples:
   k2 bench dedup --trades 1000000000 --streams 1000
   k2 bench storage --input spot_btcusdt.jsonl.gz
   k2 bench restart --hours 24
+  K2_PARTS=target/parts k2 bench kafka --partitions 8
 ";
 
 /// Measure throughput, memory, table size and restart
@@ -60,6 +64,30 @@ enum Bench {
         #[arg(long, value_name = "PATH")]
         input: PathBuf,
     },
+    /// How fast does a job catch up with Kafka, against a client that only reads?
+    Kafka {
+        /// Messages to fill the topic with
+        #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+        messages: u64,
+        /// Partitions of it
+        #[arg(long, value_name = "N", default_value_t = 8)]
+        partitions: i32,
+        /// avro or raw
+        #[arg(long, value_name = "avro|raw", default_value = "avro")]
+        format: Format,
+        /// Worker threads of the dataflow
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        workers: usize,
+        /// Runs, of which the median counts
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        runs: usize,
+    },
+    /// Read topics and throw the messages away: what `kafka` compares with
+    #[command(hide = true)]
+    Read {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
     /// How long after a crash does the first right answer come?
     Restart {
         /// Hours of a generated market that the job had seen
@@ -79,6 +107,11 @@ pub fn run(args: BenchArgs) -> Result {
         Bench::Replay { input, messages, workers, runs } => {
             replay::replay(&replay::Replay { input, messages, workers, runs })
         }
+        Bench::Kafka { messages, partitions, format, workers, runs } => {
+            let options = kafka::KafkaBench { messages, partitions, format, workers, runs };
+            kafka::kafka(&options)
+        }
+        Bench::Read { cluster } => return read(&cluster),
         Bench::Dedup { trades, streams } => dedup::dedup(&dedup::Dedup { trades, streams }),
         Bench::Storage { input } => storage::storage(&storage::Storage { input }),
         Bench::Restart { hours, messages, runs } => {
@@ -91,5 +124,15 @@ pub fn run(args: BenchArgs) -> Result {
     if let Some(folder) = args.save {
         screen::say(format!("kept in {}", report.save(&folder)?.display()));
     }
+    Ok(())
+}
+
+fn read(cluster: &ClusterArgs) -> Result {
+    let mut layers = Layers::read(None, std::env::vars(), &cluster.sets)?;
+    cluster.over(&mut layers);
+    let options = KafkaOptions::of(&layers)?;
+    let (messages, took) = kafka::read(options.required()?, &options.topics)?;
+    let seconds = took.as_secs_f64();
+    screen::say(format!("{} messages in {seconds:.2} s", screen::count(messages)));
     Ok(())
 }

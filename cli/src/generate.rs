@@ -3,16 +3,31 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
 use k2_harness::generator::{Flaws, Generator, GeneratorConfig, LineForm, Summary};
+use k2_kafka::{Feeder, Format};
+use k2_model::codec::VENUES;
 use k2_model::time::NANOS_PER_SECOND;
-use k2_model::{Decimal, Nanos};
+use k2_model::{Decimal, InstrumentTable, Nanos, Origin};
+use k2_operators::ingest::Clock;
 
+use crate::clock::{self, RealClock};
 use crate::failure::{Failure, Result};
-use crate::screen;
+use crate::kafka::{ClusterArgs, KafkaOptions};
+use crate::layers::Layers;
+use crate::publish::Written;
+use crate::screen::{self, Progress};
+use crate::signals::Interrupt;
 
+/// The venue that the generated market is of.
+const VENUE: &str = VENUES[0];
+/// 2024-01-01, in seconds since 1970.
+const START_DEFAULT: i64 = 1_704_067_200;
+/// Between two looks at what is due.
+const PACE: Duration = Duration::from_millis(2);
 /// Bytes generated between two looks at the progress.
 const BLOCK_BYTES: usize = 1 << 20;
 /// zstd's default level; gzip's too.
@@ -27,6 +42,7 @@ Examples:
               --output market.ndjson
   k2 generate --messages 100000 --quotes 0.5 --receive-time --output market.ndjson.zst
   k2 generate --messages 1000 --output - | k2 run --input - --exit-at-end --data-dir d
+  k2 generate --brokers localhost:9092 --registry http://localhost:8081 --rate 50000 --duration 60s
 
 The same flags give the same bytes, everywhere and always. What is true of the lines (how many
 trades, duplicates, gaps, …) is said at the end, and written as JSON with --summary.
@@ -47,13 +63,23 @@ pub struct GenerateArgs {
     seed: u64,
     /// File to write, `-` for standard output; .gz and .zst are compressed
     #[arg(long, short, value_name = "PATH")]
-    output: PathBuf,
-    /// Mean messages a second of event time [default: ten million in four hours]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// How Kafka gets them: avro, or raw as the venue sends them [default: avro if a registry is
+    /// named]
+    #[arg(long, value_name = "avro|raw")]
+    format: Option<Format>,
+    /// Mean messages a second of event time [default: ten million in four hours]; into Kafka they
+    /// go at this pace, or as fast as they can if it is not given
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
-    /// Event time of the first message, seconds since 1970
-    #[arg(long, value_name = "SECONDS", default_value_t = 1_704_067_200)]
-    start: i64,
+    /// Into Kafka: for how long, as 60s, 5m or 2h, in place of --messages
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "rate")]
+    duration: Option<Duration>,
+    /// Event time of the first message, seconds since 1970 [default: 2024-01-01; into Kafka, now]
+    #[arg(long, value_name = "SECONDS")]
+    start: Option<i64>,
     /// Share of messages that come twice, to the byte
     #[arg(long, value_name = "SHARE", value_parser = share, default_value = "0.01")]
     duplicates: u32,
@@ -101,29 +127,103 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs) -> Result {
     let config = args.config()?;
     let generator = Generator::new(config).map_err(|wrong| Failure::usage(wrong.to_string()))?;
-    let to_stdout = args.output == Path::new("-");
+    let Some(output) = &args.output else { return args.into_kafka(generator) };
+    let to_stdout = output == Path::new("-");
     let failed = |error: io::Error| {
         if to_stdout {
             Failure::output(error)
         } else {
-            Failure::failed(format!("write the lines to {}", args.output.display()), error)
+            Failure::failed(format!("write the lines to {}", output.display()), error)
         }
     };
-    let sink = Sink::open(&args.output).map_err(failed)?;
+    let sink = Sink::open(output).map_err(failed)?;
     let summary = write_lines(generator, sink, args.messages).map_err(failed)?;
-    say_summary(&summary);
-    if let Some(path) = &args.summary {
-        let text = serde_json::to_string_pretty(&summary)? + "\n";
-        std::fs::write(path, text).map_err(|error| {
-            Failure::failed(format!("write the summary to {}", path.display()), error)
-        })?;
-    }
-    Ok(())
+    args.tell(&summary)
 }
 
 impl GenerateArgs {
+    /// Says what is true of the lines, and writes it if it is wanted.
+    fn tell(&self, summary: &Summary) -> Result {
+        say_summary(summary);
+        if let Some(path) = &self.summary {
+            let text = serde_json::to_string_pretty(summary)? + "\n";
+            std::fs::write(path, text).map_err(|error| {
+                Failure::failed(format!("write the summary to {}", path.display()), error)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the market to Kafka, at its pace.
+    fn into_kafka(&self, mut generator: Generator) -> Result {
+        let mut layers = Layers::read(None, std::env::vars(), &self.cluster.sets)?;
+        self.cluster.over(&mut layers);
+        let options = KafkaOptions::of(&layers)?;
+        let Some(settings) = &options.settings else {
+            return Err(Failure::usage(
+                "name a file with --output PATH (- for standard output), or Kafka with --brokers",
+            ));
+        };
+        let by_default = if settings.registry.is_some() { Format::Avro } else { Format::Raw };
+        let format = self.format.unwrap_or(by_default);
+        let instruments = InstrumentTable::shipped();
+        let mut feeder = Feeder::connect(settings, format, VENUE, &instruments)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let interrupt = Interrupt::listen(runtime.handle())?;
+        let (origin, begun) = (Origin::new("generated", 0), clock::start());
+        let (mut block, mut fed, mut progress) = (Vec::new(), 0, Progress::new());
+        let mut written = Written::default();
+        while !interrupt.is_asked() {
+            let due = self.due(begun.elapsed());
+            if fed >= due {
+                RealClock.sleep(PACE);
+                continue;
+            }
+            block.clear();
+            // A line has some hundred bytes; no more than are due within a moment.
+            let bytes = usize::try_from((due - fed).saturating_mul(100)).unwrap_or(BLOCK_BYTES);
+            if generator.fill(&mut block, bytes.min(BLOCK_BYTES)) == 0 {
+                break;
+            }
+            for line in block.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+                if let Some(reject) = feeder.feed(line, origin, fed)? {
+                    written.note_unreadable(&reject);
+                }
+                fed += 1;
+            }
+            let delivered = feeder.publisher().deliveries().delivered;
+            progress.say(|| {
+                format!("{} generated, {} in Kafka", screen::count(fed), screen::count(delivered))
+            });
+        }
+        written.await_deliveries(feeder.publisher());
+        progress.finish();
+        self.tell(&generator.summary())?;
+        written.report()
+    }
+
+    /// How many messages are due after `elapsed`.
+    fn due(&self, elapsed: Duration) -> u64 {
+        match self.rate {
+            Some(rate) => (elapsed.as_secs_f64() * rate as f64) as u64,
+            None => u64::MAX,
+        }
+    }
+
+    /// How many messages there are in all.
+    fn messages(&self) -> u64 {
+        match (self.duration, self.rate) {
+            (Some(duration), Some(rate)) => (duration.as_secs_f64() * rate as f64) as u64,
+            _ => self.messages,
+        }
+    }
+
     fn config(&self) -> Result<GeneratorConfig> {
-        let start = self.start.checked_mul(NANOS_PER_SECOND);
+        let into_kafka = self.output.is_none();
+        let now = RealClock.now().0 / NANOS_PER_SECOND;
+        let start = self.start.unwrap_or(if into_kafka { now } else { START_DEFAULT });
+        let start = start.checked_mul(NANOS_PER_SECOND);
         let late_by = self.late_by.checked_mul(NANOS_PER_SECOND.unsigned_abs());
         let (Some(start_ns), Some(late_by_ns_max)) = (start, late_by) else {
             return Err(Failure::usage("--start and --late-by must fit 64 bits in nanoseconds"));
@@ -131,7 +231,7 @@ impl GenerateArgs {
         let config = GeneratorConfig {
             seed: self.seed,
             symbols: self.symbols,
-            messages: Some(self.messages),
+            messages: Some(self.messages()),
             start: Nanos(start_ns),
             bursts: !self.no_bursts,
             form: LineForm { receive_time: self.receive_time, envelope: self.envelope },
@@ -152,6 +252,22 @@ impl GenerateArgs {
         };
         Ok(self.rate.map_or(config.clone(), |rate| config.clone().at_rate(rate)))
     }
+}
+
+/// As 500ms, 60s, 5m or 2h.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let wrong = || anyhow!("a time as 500ms, 60s, 5m or 2h");
+    let digits = text.find(|it: char| !it.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
 }
 
 /// A share from 0 to 1 in parts of a million; nothing is rounded.
@@ -251,6 +367,15 @@ fn say_summary(summary: &Summary) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(duration("60s").unwrap(), duration("1m").unwrap());
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        for wrong in ["60", "s", "1d", "-1s", "1.5s", ""] {
+            duration(wrong).unwrap_err();
+        }
+    }
 
     #[test]
     fn a_share_is_exact_or_refused() {

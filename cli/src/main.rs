@@ -5,11 +5,16 @@ mod bench;
 mod clock;
 mod failure;
 mod generate;
+mod import;
 mod input;
 mod job_client;
 mod job_file;
+mod kafka;
+mod layers;
 mod market;
+mod publish;
 mod query;
+mod rejects;
 mod run;
 mod screen;
 mod serve;
@@ -17,6 +22,7 @@ mod settings;
 mod signals;
 mod status;
 mod summary;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -54,7 +60,10 @@ struct Command {
 enum What {
     Run(run::RunArgs),
     Query(query::QueryArgs),
+    Import(import::ImportArgs),
     Generate(generate::GenerateArgs),
+    Topics(topics::TopicsArgs),
+    Rejects(rejects::RejectsArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -78,7 +87,10 @@ fn dispatch(what: What) -> Result {
     match what {
         What::Run(args) => run::run(args),
         What::Query(args) => query::run(&args),
+        What::Import(args) => import::run(&args),
         What::Generate(args) => generate::run(&args),
+        What::Topics(args) => topics::run(args),
+        What::Rejects(args) => rejects::run(args),
         What::Bench(args) => bench::run(args),
     }
 }

@@ -12,6 +12,7 @@ use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
 use crate::job_client::JobClient;
 use crate::job_file::JobFile;
+use crate::layers::Layers;
 use crate::settings::Settings;
 use crate::{DATA_DIR_DEFAULT, SINK_ID};
 
@@ -62,6 +63,11 @@ pub fn run(args: &QueryArgs) -> Result {
 }
 
 impl QueryArgs {
+    /// Asks `sql`, as another command does.
+    pub fn of(sql: String, data_dir: Option<PathBuf>, output: Option<String>) -> Self {
+        Self { sql: Some(sql), file: None, data_dir, output }
+    }
+
     fn statement(&self) -> Result<String> {
         let text = match (&self.sql, &self.file) {
             (_, Some(path)) => std::fs::read_to_string(path).map_err(|error| {
@@ -95,7 +101,7 @@ impl QueryArgs {
 /// The answer of the committed tables, where no job runs.
 fn ask_tables(directory: &Path, statement: &str, format: Format) -> Result<(Vec<u8>, AnswerMeta)> {
     let lake = Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?;
-    let settings = Settings::kept(directory)?;
+    let settings = Settings::kept(directory, Layers::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let engine = Engine::offline(Arc::new(lake), settings.engine_config()).map_err(failure_of)?;
     let answer = runtime.block_on(engine.query(Request::new(statement))).map_err(failure_of)?;

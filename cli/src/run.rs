@@ -11,13 +11,16 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 use k2_dataflows::{Job, JobOptions};
-use k2_operators::ingest::{Clock, Input, check_distinct};
+use k2_operators::ingest::{Clock, Input, Inputs, KafkaInput, check_distinct};
+use k2_operators::kit::dependency::Health;
 use k2_sinks::{Lake, LakeConfig, Status as SinkStatus};
 
 use crate::clock::{self, RealClock};
 use crate::failure::{Failure, Result};
 use crate::input::InputArgument;
 use crate::job_file::{Announced, JobFile};
+use crate::kafka::ClusterArgs;
+use crate::layers::Layers;
 use crate::market::Market;
 use crate::screen::count;
 use crate::serve::{Served, SinkHealth};
@@ -41,6 +44,8 @@ Examples:
   k2 run --data-dir d --input BINANCE_USDM=usdm_btcusdt.jsonl.gz --speed 10
       A recording of another venue, ten times as fast as it was recorded.
   zcat feed.gz | k2 run --input - --exit-at-end
+  k2 run --brokers localhost:9092 --registry http://localhost:8081 --topics 'market.crypto.*'
+      Topics of Kafka, exactly once, from the offsets in the tables on.
 
 The same command again adds nothing: the data directory knows what it has of each input. A file
 that has grown is read on from where it ended. Ctrl-C drains, commits and says what was done.
@@ -54,6 +59,23 @@ pub struct RunArgs {
     /// content. Venues: BINANCE (unless named), BINANCE_USDM. Without any: a generated market
     #[arg(long = "input", value_name = "[VENUE=]PATH")]
     inputs: Vec<OsString>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Topics to read: names, or patterns with * and ?, separated by commas [default: market.*]
+    #[arg(long, value_name = "PATTERN,…", conflicts_with = "inputs")]
+    topics: Option<String>,
+    /// Where to begin with topics that no earlier run has read: earliest, latest, or a time as
+    /// 2026-01-31T09:30:00Z [default: earliest]
+    #[arg(long, value_name = "WHERE", conflicts_with = "inputs")]
+    from: Option<String>,
+    /// A topic that was deleted and made again: stop, or restart with it as another source
+    /// [default: stop]
+    #[arg(long, value_name = "stop|restart", conflicts_with = "inputs")]
+    on_recreated_topic: Option<String>,
+    /// Messages that were deleted before they could be read: go-on, with a row in gaps, or stop
+    /// [default: go-on]
+    #[arg(long, value_name = "go-on|stop", conflicts_with = "inputs")]
+    on_lost_offsets: Option<String>,
     /// Where the tables are [default: ./k2-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -73,7 +95,7 @@ pub struct RunArgs {
     /// End when all inputs have been read, rather than wait for them to grow
     #[arg(long)]
     exit_at_end: bool,
-    /// Settings other than the defaults, in TOML
+    /// Settings other than the defaults, in TOML [default: ./k2.toml if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Instruments in place of or besides those that K2 knows, in TOML
@@ -95,7 +117,8 @@ pub fn run(args: RunArgs) -> Result {
     let inputs = args.inputs.iter().map(|input| InputArgument::parse(input));
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
     args.check()?;
-    let settings = Settings::read(args.config.as_deref(), args.instruments.as_deref())?;
+    let settings = Settings::of(&args.layers()?, args.instruments.as_deref())?;
+    args.check_inputs(&settings)?;
     let inputs = inputs.iter().map(InputArgument::open).collect::<Result<Vec<_>, _>>()?;
     check_distinct(&inputs)?;
 
@@ -110,7 +133,11 @@ pub fn run(args: RunArgs) -> Result {
     let lake = Arc::new(open_lake(&directory, args.take_over, &interrupt, &sink)?);
     settings.keep(&directory)?;
     args.say_data_dir(&directory);
-    let inputs = args.inputs_or_market(inputs, &directory)?;
+    let health = Arc::<Health>::default();
+    let inputs = match settings.kafka.input(Arc::clone(&health)) {
+        Some(input) if inputs.is_empty() => args.kafka(input),
+        _ => Inputs::Recorded(args.inputs_or_market(inputs, &directory)?),
+    };
 
     let started = clock::start();
     let job = Job::start(
@@ -125,7 +152,7 @@ pub fn run(args: RunArgs) -> Result {
             config: settings.config.clone(),
         },
     )?;
-    let served = args.serve(&job, &settings, &sink, &directory)?;
+    let served = args.serve(&job, &settings, &sink, &health, &directory)?;
     follow(&job, &interrupt);
     // Nobody finds the job any more, and no answer is under way when it ends.
     drop(served);
@@ -142,13 +169,47 @@ pub fn run(args: RunArgs) -> Result {
 }
 
 impl RunArgs {
-    fn check(&self) -> Result {
-        if self.exit_at_end && self.inputs.is_empty() {
+    /// The configuration, with the flags on top.
+    fn layers(&self) -> Result<Layers> {
+        let environment = std::env::vars();
+        let mut layers = Layers::read(self.config.as_deref(), environment, &self.cluster.sets)?;
+        self.cluster.over(&mut layers);
+        layers.set_kafka("topics", self.topics.as_deref());
+        layers.set_kafka("from", self.from.as_deref());
+        layers.set_kafka("on_recreated_topic", self.on_recreated_topic.as_deref());
+        layers.set_kafka("on_lost_offsets", self.on_lost_offsets.as_deref());
+        Ok(layers)
+    }
+
+    fn check_inputs(&self, settings: &Settings) -> Result {
+        let has_brokers = settings.kafka.settings.is_some();
+        if self.exit_at_end && self.inputs.is_empty() && !has_brokers {
             return Err(Failure::usage(
-                "--exit-at-end needs an --input: the generated market never ends; for one that \
-                 does, k2 generate writes it to a file",
+                "--exit-at-end needs an --input or --brokers: the generated market never ends; \
+                 for one that does, k2 generate writes it to a file",
             ));
         }
+        if self.cluster.brokers.is_some() && !self.inputs.is_empty() {
+            return Err(Failure::usage(
+                "--input and --brokers cannot both be read by one job; k2 import writes a file \
+                 to Kafka",
+            ));
+        }
+        if has_brokers && self.inputs.is_empty() && self.speed.is_some() {
+            return Err(Failure::usage(
+                "--speed is of recorded inputs; topics are read as they are",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is read from Kafka.
+    fn kafka(&self, input: KafkaInput) -> Inputs {
+        screen::say(format!("reading {} of Kafka at {}", input.topics, input.settings.brokers));
+        Inputs::Kafka(input)
+    }
+
+    fn check(&self) -> Result {
         match self.listen {
             Some(address) if !address.ip().is_loopback() => Err(Failure::usage(format!(
                 "--listen {address}: everyone who reaches the job may ask it anything, so it \
@@ -202,15 +263,16 @@ impl RunArgs {
         job: &Job,
         settings: &Settings,
         sink: &SinkHealth,
+        sources: &Arc<Health>,
         directory: &Path,
     ) -> Result<Option<(Announced, Served)>> {
         if self.no_listen {
             return Ok(None);
         }
         let served = match self.listen {
-            Some(address) => Served::start(job, settings, sink, address),
-            None => Served::start(job, settings, sink, LISTEN_DEFAULT).or_else(|_taken| {
-                Served::start(job, settings, sink, SocketAddr::new(LISTEN_DEFAULT.ip(), 0))
+            Some(address) => Served::start(job, settings, sink, sources, address),
+            None => Served::start(job, settings, sink, sources, LISTEN_DEFAULT).or_else(|_taken| {
+                Served::start(job, settings, sink, sources, SocketAddr::new(LISTEN_DEFAULT.ip(), 0))
             }),
         };
         let served = served?;

@@ -2,11 +2,16 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::clock;
+
+/// Between two log lines, where there is no terminal.
+const LOG_EVERY: Duration = Duration::from_secs(5);
 /// What is logged without `K2_LOG`, in the syntax of `tracing`'s filters.
 const FILTER_DEFAULT: &str = "warn,k2=info";
 
@@ -54,6 +59,39 @@ pub fn bar(length: u64) -> Option<ProgressBar> {
     let template = "{wide_bar} {human_pos}/{human_len} lines  {per_sec}  {eta} left";
     let style = ProgressStyle::with_template(template).ok()?;
     io::stderr().is_terminal().then(|| bars().add(ProgressBar::new(length).with_style(style)))
+}
+
+/// How long work is getting on: a line that moves on a terminal, a log line now and then elsewhere.
+pub struct Progress {
+    line: Option<ProgressBar>,
+    logged: Instant,
+}
+
+impl Progress {
+    pub fn new() -> Self {
+        Self { line: moving_line(), logged: clock::start() }
+    }
+
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
+        let now = clock::start();
+        match &self.line {
+            Some(line) => {
+                line.set_message(text());
+                line.tick();
+            }
+            None if now - self.logged >= LOG_EVERY => {
+                self.logged = now;
+                tracing::info!("{}", text());
+            }
+            None => {}
+        }
+    }
+
+    pub fn finish(self) {
+        if let Some(line) = self.line {
+            line.finish_and_clear();
+        }
+    }
 }
 
 /// Writes above the moving line.

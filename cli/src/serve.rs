@@ -4,6 +4,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k2_dataflows::Job;
+use k2_kafka::CircuitState;
+use k2_operators::kit::dependency::{Condition, Health};
 use k2_serve::{Engine, JobState, Server, ServerConfig, ServerState};
 use k2_sinks::Status;
 
@@ -31,6 +33,17 @@ impl SinkHealth {
     }
 }
 
+/// What the source waits for, while it does.
+fn away(sources: &Health) -> Option<String> {
+    let away = sources.conditions().into_iter().filter(|it| it.state != CircuitState::Closed);
+    let reasons = away.map(|it| {
+        let Condition { name, since, last_error, .. } = it;
+        format!("{name} is away since {since}: {}", last_error.unwrap_or_default())
+    });
+    let reasons: Vec<String> = reasons.collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
 /// Serves until it is dropped.
 pub struct Served {
     server: Server,
@@ -41,6 +54,7 @@ impl Served {
         job: &Job,
         settings: &Settings,
         sink: &SinkHealth,
+        sources: &Arc<Health>,
         address: SocketAddr,
     ) -> Result<Self> {
         let listener = TcpListener::bind(address).map_err(|error| {
@@ -50,8 +64,8 @@ impl Served {
             )
         })?;
         let engine = Engine::live(job.live(), job.lake(), settings.engine_config())?;
-        let (failure, sink) = (job.failure(), sink.clone());
-        let health = Arc::new(move || match (failure.reason(), sink.reason()) {
+        let (failure, sink, sources) = (job.failure(), sink.clone(), Arc::clone(sources));
+        let health = Arc::new(move || match (failure.reason(), sink.reason().or(away(&sources))) {
             (Some(reason), _) => JobState::Failed { reason },
             (None, Some(reason)) => JobState::Stalled { reason },
             (None, None) => JobState::Running,

@@ -3,6 +3,7 @@
 //! What a job ran with stays in the data directory, so that a query on the directory alone judges
 //! bars and gaps as the job did.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -15,55 +16,55 @@ use k2_serve::EngineConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
+use crate::kafka::KafkaOptions;
+use crate::layers::Layers;
 
 const NAME: &str = "settings.json";
 
-/// What was given besides the defaults, as it was given.
+/// What was given besides the defaults. Nothing secret is among it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Given {
+    /// The sections of the job, in TOML.
     config: Option<String>,
     instruments: Option<String>,
+    /// Where the topics are that it reads.
+    #[serde(default)]
+    cluster: BTreeMap<String, String>,
 }
 
+/// Of the section `kafka` what a later command needs to find the same topics.
+const KEPT_KEYS: [&str; 3] = ["brokers", "registry", "topics"];
+
 /// What a job runs with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     given: Given,
     pub config: JobConfig,
     pub instruments: InstrumentTable,
+    pub kafka: KafkaOptions,
 }
 
 impl Settings {
-    /// The defaults, with what the files say over them.
-    pub fn read(config: Option<&Path>, instruments: Option<&Path>) -> Result<Self> {
-        let text = |flag: &str, path: Option<&Path>| {
-            let read = |path: &Path| {
-                fs::read_to_string(path).map_err(|error| {
-                    Failure::failed(format!("read {flag} {}", path.display()), error)
-                })
-            };
-            path.map(read).transpose()
-        };
+    /// The defaults, with `layers` and the instruments of a file over them.
+    pub fn of(layers: &Layers, instruments: Option<&Path>) -> Result<Self> {
+        let config = (!layers.job.is_empty()).then(|| layers.job.to_string());
+        let kept = layers.kafka.iter().filter(|(key, _)| KEPT_KEYS.contains(&key.as_str()));
         let given = Given {
-            config: text("--config", config)?,
-            instruments: text("--instruments", instruments)?,
+            config,
+            instruments: instruments.map(instruments_text).transpose()?,
+            cluster: kept.map(|(key, value)| (key.clone(), value.clone())).collect(),
         };
-        let shown = |path: Option<&Path>| path.unwrap_or(Path::new("")).display().to_string();
-        Self::of(given, &shown(config), &shown(instruments))
+        let shown = instruments.unwrap_or(Path::new("")).display().to_string();
+        Self::understood(given, layers, &shown)
     }
 
-    fn of(given: Given, config_from: &str, instruments_from: &str) -> Result<Self> {
-        let config = given.config.as_deref().map_or(Ok(JobConfig::default()), JobConfig::from_toml);
-        let config = config
-            .map_err(|error| Failure::usage(format!("configuration {config_from}: {error}")))?;
-        let mut instruments = InstrumentTable::shipped();
-        if let Some(text) = &given.instruments {
-            instruments.extend_from_toml(text).map_err(|error| {
-                Failure::usage(format!("instruments {instruments_from}: {error}"))
-            })?;
-        }
-        Ok(Self { given, config, instruments })
+    fn understood(given: Given, layers: &Layers, instruments_from: &str) -> Result<Self> {
+        let config = JobConfig::from_table(layers.job.clone())
+            .map_err(|error| Failure::usage(format!("configuration {}: {error}", layers.from)))?;
+        let instruments = instruments_of(given.instruments.as_deref(), instruments_from)?;
+        let kafka = KafkaOptions::of(layers)?;
+        Ok(Self { given, config, instruments, kafka })
     }
 
     /// Leaves the settings in `directory`.
@@ -78,17 +79,22 @@ impl Settings {
         })
     }
 
-    /// The settings of the latest job in `directory`; the defaults if there was none.
-    pub fn kept(directory: &Path) -> Result<Self> {
+    /// The settings of the latest job in `directory`; the defaults if there was none. `layers`
+    /// stand over what it says of Kafka.
+    pub fn kept(directory: &Path, layers: Layers) -> Result<Self> {
         let path = directory.join(NAME);
         let shown = path.display().to_string();
-        let given = match fs::read_to_string(&path) {
+        let given: Given = match fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text)
                 .map_err(|error| Failure::failed(format!("read {shown}"), error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Given::default(),
             Err(error) => return Err(Failure::failed(format!("read {shown}"), error)),
         };
-        Self::of(given, &shown, &shown)
+        let job = given.config.as_deref().unwrap_or_default();
+        let job = job.parse().map_err(|error| Failure::failed(format!("read {shown}"), error))?;
+        let mut kafka = given.cluster.clone();
+        kafka.extend(layers.kafka);
+        Self::understood(given, &Layers { job, kafka, from: shown.clone() }, &shown)
     }
 
     /// How questions are answered under these settings.
@@ -103,30 +109,64 @@ impl Settings {
     }
 }
 
+/// The instruments that K2 knows, with those of a file over them.
+pub fn instruments(path: Option<&Path>) -> Result<InstrumentTable> {
+    let text = path.map(instruments_text).transpose()?;
+    let shown = path.unwrap_or(Path::new("")).display().to_string();
+    instruments_of(text.as_deref(), &shown)
+}
+
+fn instruments_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path)
+        .map_err(|error| Failure::failed(format!("read --instruments {}", path.display()), error))
+}
+
+fn instruments_of(text: Option<&str>, from: &str) -> Result<InstrumentTable> {
+    let mut instruments = InstrumentTable::shipped();
+    if let Some(text) = text {
+        let extended = instruments.extend_from_toml(text);
+        extended.map_err(|error| Failure::usage(format!("instruments {from}: {error}")))?;
+    }
+    Ok(instruments)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn layers(sets: &[&str]) -> Layers {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).into()).collect();
+        Layers::read(None, std::iter::empty(), &sets).unwrap()
+    }
+
     #[test]
-    fn a_directory_keeps_what_its_job_ran_with() {
+    fn a_directory_keeps_what_its_job_ran_with_but_no_secret() {
         let directory = tempfile::tempdir().unwrap();
-        let (config, instruments) = (directory.path().join("c"), directory.path().join("i"));
-        fs::write(&config, "[views]\nlateness_s = 7\n").unwrap();
+        let instruments = directory.path().join("i");
         fs::write(&instruments, "[BINANCE]\nNEWCOIN = { base = 'NEW', quote = 'COIN' }\n").unwrap();
-        let read = Settings::read(Some(&config), Some(&instruments)).unwrap();
+        let sets = [
+            "views.lateness_s=7",
+            "kafka.brokers=b:1",
+            "kafka.registry=http://r:2/x",
+            "kafka.registry_user=me",
+            "kafka.registry_password=hush",
+            "kafka.sasl.password=hush",
+        ];
+        let read = Settings::of(&layers(&sets), Some(&instruments)).unwrap();
         read.keep(directory.path()).unwrap();
-        let kept = Settings::kept(directory.path()).unwrap();
+        assert!(!fs::read_to_string(directory.path().join(NAME)).unwrap().contains("hush"));
+        let kept = Settings::kept(directory.path(), Layers::default()).unwrap();
         assert_eq!((&kept.given, kept.config.views.lateness_s), (&read.given, 7));
         assert_eq!(kept.engine_config().lateness_ns, 7_000_000_000);
         assert_eq!(&*kept.instruments.resolve("BINANCE", "NEWCOIN").symbol, "NEW-COIN");
+        let cluster = kept.kafka.settings.unwrap();
+        assert_eq!((&*cluster.brokers, &*cluster.registry.unwrap().url), ("b:1", "http://r:2/x"));
     }
 
     #[test]
     fn wrong_settings_are_refused_by_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = directory.path().join("c");
-        fs::write(&config, "[views]\nlatenes_s = 7\n").unwrap();
-        let (message, code) = Settings::read(Some(&config), None).unwrap_err().report();
+        let refused = |set| Settings::of(&layers(&[set]), None).err().unwrap().report();
+        let (message, code) = refused("views.latenes_s=7");
         let message = message.unwrap();
         assert_eq!(code, 2);
         assert!(message.contains("latenes_s") && message.contains("lateness_s"), "{message}");

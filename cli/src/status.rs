@@ -3,21 +3,22 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use k2_operators::kit::metrics::Metrics;
 
 use crate::clock;
-use crate::screen::{self, bytes, count};
+use crate::screen::{Progress, bytes, count};
 
-/// Between two log lines, where there is no terminal.
-const LOG_EVERY: Duration = Duration::from_secs(5);
 /// Over which rows per second are measured.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// Follows the counters of a job.
 pub struct Status {
-    line: Option<ProgressBar>,
-    logged: Instant,
+    progress: Progress,
+    pace: Pace,
+}
+
+/// What is known from looking more than once.
+struct Pace {
     measured: Instant,
     records_measured: u64,
     records_per_second: f64,
@@ -27,21 +28,30 @@ pub struct Status {
 
 impl Status {
     pub fn new() -> Self {
-        let now = clock::start();
-        Self {
-            line: screen::moving_line(),
-            logged: now,
-            measured: now,
+        let pace = Pace {
+            measured: clock::start(),
             records_measured: 0,
             records_per_second: 0.0,
             snapshots: 0,
             committed: None,
-        }
+        };
+        Self { progress: Progress::new(), pace }
     }
 
     /// Looks at the counters; several times a second.
     pub fn update(&mut self, metrics: &Metrics) {
         let now = clock::start();
+        self.pace.measure(metrics, now);
+        self.progress.say(|| self.pace.text(metrics, now));
+    }
+
+    pub fn finish(self) {
+        self.progress.finish();
+    }
+}
+
+impl Pace {
+    fn measure(&mut self, metrics: &Metrics, now: Instant) {
         let records = metrics.ingest_records.get();
         let elapsed = now - self.measured;
         if elapsed >= RATE_OVER {
@@ -53,28 +63,11 @@ impl Status {
         if snapshots > self.snapshots {
             (self.snapshots, self.committed) = (snapshots, Some(now));
         }
-        match &self.line {
-            Some(line) => {
-                line.set_message(self.text(metrics, now));
-                line.tick();
-            }
-            None if now - self.logged >= LOG_EVERY => {
-                self.logged = now;
-                tracing::info!("{}", self.text(metrics, now));
-            }
-            None => {}
-        }
-    }
-
-    pub fn finish(self) {
-        if let Some(line) = self.line {
-            line.finish_and_clear();
-        }
     }
 
     fn text(&self, metrics: &Metrics, now: Instant) -> String {
-        let decoded = metrics.messages();
-        let lag = metrics.ingest_records.get().saturating_sub(decoded);
+        let undecoded = metrics.ingest_records.get().saturating_sub(metrics.messages());
+        let lag = undecoded + metrics.ingest_lag_messages.get();
         let opened = metrics.sequence_gaps_opened.get();
         let gaps = opened.saturating_sub(metrics.sequence_gaps_healed.get());
         let mut text = format!(

@@ -1,10 +1,26 @@
-//! A clock for a job's source.
+//! Clocks for a job's source: real time, and time that passes at will.
+#![allow(clippy::disallowed_methods, reason = "this is where a job's clock comes from")]
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k2_model::Nanos;
 use k2_operators::ingest::Clock;
+
+/// Real time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealClock;
+
+impl Clock for RealClock {
+    fn now(&self) -> Nanos {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    fn sleep(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+}
 
 /// A clock that only goes on while somebody sleeps, and then at once: an hour of waiting passes
 /// in moments, and how fast the machine is does not show.

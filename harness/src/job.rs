@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use k2_dataflows::{Error, Job, JobConfig, JobOptions};
 use k2_model::{InstrumentTable, Nanos};
-use k2_operators::ingest::{Clock, Ended, Input};
+use k2_operators::ingest::{Clock, Ended, Input, Inputs, KafkaInput};
 use k2_sinks::{Lake, LakeConfig};
 
-use crate::clock::VirtualClock;
+use crate::clock::{RealClock, VirtualClock};
 
 /// The name under which the jobs of the harness commit.
 pub const SINK_ID: &str = "market";
@@ -41,6 +41,8 @@ impl Recording {
 #[derive(Clone)]
 pub struct JobSetup {
     pub inputs: Vec<Recording>,
+    /// Read in place of `inputs`.
+    pub kafka: Option<KafkaInput>,
     pub workers: usize,
     pub speed: Option<f64>,
     pub exit_at_end: bool,
@@ -55,6 +57,7 @@ impl JobSetup {
     pub fn new(dir: &Path, inputs: Vec<Recording>) -> Self {
         Self {
             inputs,
+            kafka: None,
             workers: 2,
             speed: None,
             exit_at_end: true,
@@ -63,6 +66,12 @@ impl JobSetup {
             instruments: InstrumentTable::shipped(),
             lake: LakeConfig::new(dir, SINK_ID),
         }
+    }
+
+    /// Two workers that read topics up to what is there, and commit to `dir`.
+    pub fn of_kafka(dir: &Path, input: KafkaInput) -> Self {
+        let clock = Arc::new(RealClock);
+        Self { kafka: Some(input), clock, ..Self::new(dir, Vec::new()) }
     }
 
     #[must_use]
@@ -99,12 +108,19 @@ impl JobSetup {
 
     /// Starts the job on a lake that is open already.
     pub fn start_on(&self, lake: Arc<Lake>) -> Result<Job, Error> {
-        let inputs = self.inputs.iter().map(|input| Input::file(input.venue, &input.path));
+        let inputs = match &self.kafka {
+            Some(input) => Inputs::Kafka(input.clone()),
+            None => {
+                let files = self.inputs.iter();
+                let files = files.map(|input| Input::file(input.venue, &input.path));
+                Inputs::Recorded(files.collect::<Result<_, _>>()?)
+            }
+        };
         let options = JobOptions {
             workers: self.workers,
             speed: self.speed,
             exit_at_end: self.exit_at_end,
-            inputs: inputs.collect::<Result<_, _>>()?,
+            inputs,
             instruments: self.instruments.clone(),
             clock: Arc::clone(&self.clock),
             config: self.config.clone(),

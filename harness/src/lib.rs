@@ -10,6 +10,7 @@
 
 pub mod answers;
 pub mod clock;
+pub mod cluster;
 pub mod generator;
 pub mod job;
 pub mod oracle;

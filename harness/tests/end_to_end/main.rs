@@ -6,5 +6,6 @@ mod crash;
 mod exact;
 mod faults;
 mod fence;
+mod kafka;
 mod live;
 mod support;

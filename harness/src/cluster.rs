@@ -1,0 +1,114 @@
+//! A broker and a registry of one's own, with the topics of a venue, for tests and benches.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k2_kafka::{Feeder, Format, KafkaSettings, RegistrySettings, TopicName, TopicSpec, Topics};
+use k2_kafka::{asset_class, register, value_subject};
+use k2_model::codec::avro::{QUOTE_SCHEMA, TRADE_SCHEMA};
+use k2_model::{DataType, InstrumentTable, Origin, Reject};
+use k2_operators::ingest::KafkaInput;
+use k2_operators::ingest::kafka::{From, OnLost, OnRecreated};
+use k2_operators::kit::dependency::Health;
+
+use crate::parts::{Broker, BrokerOptions, Parts, Registry};
+
+/// How long the last messages may take to be confirmed.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker and a registry.
+pub struct Cluster {
+    pub broker: Broker,
+    pub registry: Registry,
+}
+
+impl Cluster {
+    pub fn start(parts: &Parts, options: BrokerOptions) -> Self {
+        Self { broker: Broker::start(parts, options), registry: Registry::start(parts) }
+    }
+
+    /// How K2 finds both.
+    pub fn settings(&self) -> KafkaSettings {
+        settings(self.broker.address(), Some(&self.registry.url()))
+    }
+
+    /// Makes the topics of `venue`. Those of Avro get their schemas.
+    ///
+    /// # Panics
+    /// If the broker or the registry will not.
+    pub fn create_topics(&self, venue: &str, partitions: i32, format: Format) {
+        let topics = Topics::connect(&self.settings()).expect("the broker is up");
+        let names = topic_names(venue);
+        let spec = |name| TopicSpec { partitions, ..TopicSpec::new(name) };
+        let specs: Vec<_> = names.iter().map(spec).collect();
+        topics.create(&specs).expect("the broker makes topics");
+        if format == Format::Raw {
+            return;
+        }
+        let settings = self.settings().registry.expect("a cluster has a registry");
+        let registry = k2_kafka::Registry::new(&settings).expect("its URL is one");
+        for name in names {
+            let schema = match name.data_type {
+                DataType::Trades => TRADE_SCHEMA,
+                DataType::Quotes => QUOTE_SCHEMA,
+                DataType::Depth => continue,
+            };
+            let subject = value_subject(&name.to_string());
+            register(&registry, &subject, schema).expect("the registry takes our schema");
+        }
+    }
+
+    /// Writes all lines of `bytes`, which are messages of `venue`, and waits until they are in the
+    /// topics. Answers those that could not be written.
+    ///
+    /// # Panics
+    /// If a message is not delivered.
+    pub fn write(&self, venue: &'static str, format: Format, bytes: &[u8]) -> Vec<Reject> {
+        let mut feeder =
+            Feeder::connect(&self.settings(), format, venue, &InstrumentTable::shipped())
+                .expect("both are up");
+        let origin = Origin::new("written", 0);
+        let mut unwritten = Vec::new();
+        let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        for (line, position) in lines.zip(0..) {
+            unwritten.extend(feeder.feed(line, origin, position).expect("the topic is there"));
+        }
+        let flushed = feeder.publisher().producer().flush(FLUSH_PATIENCE);
+        flushed.expect("everything is delivered");
+        unwritten
+    }
+}
+
+/// How K2 finds a broker and a registry that are not secured.
+pub fn settings(broker: SocketAddr, registry: Option<&str>) -> KafkaSettings {
+    let registry = registry.map(|url| RegistrySettings {
+        url: url.to_owned(),
+        user: None,
+        password: None,
+        ca: None,
+    });
+    let properties = [("reconnect.backoff.max.ms", "500")];
+    let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    KafkaSettings { brokers: broker.to_string(), properties: properties.into(), registry }
+}
+
+/// All topics named `market.*`, from their start.
+pub fn input(settings: KafkaSettings) -> KafkaInput {
+    KafkaInput {
+        settings,
+        topics: "market.*".parse().expect("it is a pattern"),
+        from: From::Earliest,
+        on_recreated: OnRecreated::Stop,
+        on_lost: OnLost::GoOn,
+        formats: Default::default(),
+        health: Arc::<Health>::default(),
+    }
+}
+
+/// The topics of a venue: trades, quotes, depth.
+pub fn topic_names(venue: &str) -> Vec<TopicName> {
+    let class = asset_class(venue, &InstrumentTable::shipped());
+    let name = |data_type| TopicName::new(class, data_type, venue);
+    DataType::ALL.map(|data_type| name(data_type).expect("a venue has topics")).into()
+}

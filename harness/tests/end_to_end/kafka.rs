@@ -1,0 +1,100 @@
+//! Jobs that read a real broker, against the oracle and against the same messages from a file.
+
+mod broker;
+mod crash;
+mod formats;
+mod topics;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use k2_dataflows::Job;
+use k2_harness::answers::Asker;
+use k2_harness::cluster::{Cluster, input};
+use k2_harness::job::JobSetup;
+use k2_harness::parts::{BrokerOptions, Parts};
+use k2_kafka::Format;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::support::{Scratch, VENUE};
+
+/// How long anything may take that takes a moment on a quiet machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A cluster with the topics of one venue, and a data directory.
+struct Stage {
+    cluster: Cluster,
+    dir: Scratch,
+}
+
+impl Stage {
+    /// `None`, which is said, where there are no parts.
+    fn set(partitions: i32, format: Format) -> Option<Self> {
+        Self::set_with(partitions, format, BrokerOptions::default())
+    }
+
+    fn set_with(partitions: i32, format: Format, options: BrokerOptions) -> Option<Self> {
+        let cluster = Cluster::start(&Parts::find()?, options);
+        cluster.create_topics(VENUE, partitions, format);
+        Some(Self { cluster, dir: Scratch::new() })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A job that reads everything that is there, and ends.
+    fn setup(&self) -> JobSetup {
+        JobSetup::of_kafka(&self.data(), input(self.cluster.settings()))
+    }
+
+    fn answers(&self) -> Asker {
+        Asker::offline(&self.data())
+    }
+}
+
+/// Writes values as one transaction, and commits it or not.
+fn transaction(
+    broker: &str,
+    topic: &str,
+    values: impl Iterator<Item = Vec<u8>>,
+    is_committed: bool,
+) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("transactional.id", "end-to-end")
+        .create()
+        .unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer.begin_transaction().unwrap();
+    for value in values {
+        let record = BaseRecord::<(), [u8]>::to(topic).payload(&value).partition(0);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    if is_committed {
+        producer.commit_transaction(PATIENCE).unwrap();
+    } else {
+        producer.abort_transaction(PATIENCE).unwrap();
+    }
+}
+
+/// Waits until `is_so`.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited too long until {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Waits until the job has read so many messages.
+fn wait_for_records(job: &Job, records: u64) {
+    let metrics = job.metrics();
+    wait_until(&format!("{records} records are read"), || {
+        assert!(!job.is_finished(), "the job has ended by itself");
+        metrics.ingest_records.get() >= records
+    });
+}
