@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -111,8 +112,19 @@ pub struct Consumer {
     batch: Batch,
     messages: Queue,
     events: Queue,
-    client: BaseConsumer<Context>,
+    client: ManuallyDrop<BaseConsumer<Context>>,
     places: Places,
+}
+
+/// Reads nothing any more. The client itself stays until the process ends: librdkafka 2.12 waits
+/// for ever, about every other time, for the thread of a broker when a client is destroyed that has
+/// been read by the batch. A job has one consumer for all its life, so what stays is one.
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Err(error) = self.client.unassign() {
+            tracing::debug!("a consumer that ends could not leave its partitions: {error}");
+        }
+    }
 }
 
 impl Consumer {
@@ -131,6 +143,7 @@ impl Consumer {
         let (messages, events) =
             native::queues(client.client()).expect("a consumer with a group has both");
         let batch = Batch::with_room_for(BATCH_MESSAGES);
+        let client = ManuallyDrop::new(client);
         Ok(Self { batch, messages, events, client, places: Places::default() })
     }
 

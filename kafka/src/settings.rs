@@ -53,7 +53,7 @@ pub enum Role {
 
 /// For every client.
 const COMMON: [(&str, &str); 5] = [
-    // With it on, a client of librdkafka 2.12 now and then waits for ever when it is closed.
+    // What K2 measures of itself it offers itself; brokers are sent nothing that nobody asked for.
     ("enable.metrics.push", "false"),
     ("client.id", "k2"),
     // A topic that is misspelt is an error, and not a new topic.
@@ -97,7 +97,7 @@ const PRODUCER: [(&str, &str); 7] = [
 
 /// Properties that a user may not set, and why.
 const OWNED: [(&str, &str); 10] = [
-    ("enable.metrics.push", "with it on a client may never end; K2 has metrics of its own"),
+    ("enable.metrics.push", "K2 has metrics of its own, and sends brokers none"),
     ("bootstrap.servers", "kafka.brokers says it"),
     ("auto.offset.reset", "messages that are gone must stop the job, not be skipped in silence"),
     ("enable.auto.commit", "K2 commits offsets together with the rows that came from them"),
