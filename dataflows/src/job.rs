@@ -314,11 +314,8 @@ fn configs(
 
 /// What the source has found missing so far, by itself.
 fn lost_gaps(start: &IngestStart) -> Vec<Gap> {
-    let lost = start.marks.values().flat_map(|mark| match mark {
-        SourceMark::Partition(mark) => &mark.lost[..],
-        SourceMark::File(_) => &[],
-    });
-    lost.cloned().collect()
+    let marks = start.marks.values().filter_map(SourceMark::as_partition);
+    marks.flat_map(|mark| &mark.lost).cloned().collect()
 }
 
 fn sequence_config<R: Numbered>(

@@ -3,11 +3,13 @@
 //! No consumer group decides who reads what, and no offset is kept by Kafka: where to read is the
 //! caller's business. The group's name serves only [`Consumer::store`], for those who watch lag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
+use k2_model::Origin;
+use rdkafka::ClientContext as _;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -29,6 +31,13 @@ pub struct Assigned {
     pub topic: String,
     pub partition: i32,
     pub next: u64,
+}
+
+impl Assigned {
+    /// Of a partition that is known by its topic's name.
+    pub fn of(origin: Origin, next: u64) -> Self {
+        Self { topic: origin.source().into(), partition: origin.partition(), next }
+    }
 }
 
 /// What came of a partition.
@@ -86,24 +95,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}",
-            if self.text.is_empty() { format!("{}", self.code) } else { self.text.clone() }
-        )
+        match self.text.as_str() {
+            "" => self.code.fmt(f),
+            text => f.write_str(text),
+        }
     }
-}
-
-/// What the client says of itself.
-#[derive(Debug)]
-pub enum Notice {
-    Log {
-        /// Syslog's: 3 an error, 4 a warning, above it information.
-        level: i32,
-        text: String,
-    },
-    /// Something is wrong that the client goes on trying to mend, as a broker that is away.
-    Trouble { code: RDKafkaErrorCode, text: String },
 }
 
 /// A client that reads. Partitions are known by their place: the order of assignment.
@@ -147,23 +143,34 @@ impl Consumer {
         Ok(Self { batch, messages, events, client, places: Places::default() })
     }
 
-    /// Reads these too; answers the place of the first.
-    pub fn assign(&mut self, partitions: &[Assigned]) -> Result<usize> {
-        let first = self.places.assigned.len();
+    /// Reads these too. Their places follow those of the ones before.
+    pub fn assign(&mut self, partitions: &[Assigned]) -> Result<()> {
         self.places.assigned.extend(partitions.iter().cloned());
         self.places.forget_addresses();
-        self.start(partitions)?;
-        Ok(first)
+        self.start(partitions)
     }
 
-    /// Reads the partition at `place` from `next` on, wherever it was.
+    /// Reads the partition at `place` from `next` on, wherever it was, and though it was left.
     pub fn reassign(&mut self, place: usize, next: u64) -> Result<()> {
+        self.leave(place)?;
+        self.places.left.remove(&place);
         let assigned = &mut self.places.assigned[place];
         assigned.next = next;
         let one = [assigned.clone()];
-        let unassigned = self.client.incremental_unassign(&self.list_of(place));
-        unassigned.map_err(|error| self.failed("leave", place, &error))?;
         self.start(&one)
+    }
+
+    /// Reads no more of the partition at `place`, until it is assigned again.
+    ///
+    /// This in place of a pause, after which librdkafka goes on where it believes to be: what has
+    /// been handed out by the batch is known only to the caller.
+    pub fn leave(&mut self, place: usize) -> Result<()> {
+        if !self.places.left.insert(place) {
+            return Ok(());
+        }
+        self.places.forget_addresses();
+        let unassigned = self.client.incremental_unassign(&self.list_of(place));
+        unassigned.map_err(|error| self.failed("leave", place, &error))
     }
 
     fn start(&self, partitions: &[Assigned]) -> Result<()> {
@@ -184,18 +191,6 @@ impl Consumer {
             each(place, delivery(message));
         }
         self.batch.is_full()
-    }
-
-    /// Fetches no more of the partition at `place`; what has been fetched still comes.
-    pub fn pause(&self, place: usize) -> Result<()> {
-        let paused = self.client.pause(&self.list_of(place));
-        paused.map_err(|error| self.failed("pause", place, &error))
-    }
-
-    /// Fetches the partition at `place` again.
-    pub fn resume(&self, place: usize) -> Result<()> {
-        let resumed = self.client.resume(&self.list_of(place));
-        resumed.map_err(|error| self.failed("resume", place, &error))
     }
 
     /// The end of the partition at `place` as the brokers told it last; `None` if they have not.
@@ -227,13 +222,22 @@ impl Consumer {
         self.client.client().context().explain_error(attempt, error)
     }
 
-    /// What the client has to say since the last call.
-    pub fn notices(&self) -> impl Iterator<Item = Notice> + '_ {
-        std::iter::from_fn(|| self.events.event()).filter_map(|event| match event {
-            native::Event::Log(level, text) => Some(Notice::Log { level, text }),
-            native::Event::Error(code, text) => Some(Notice::Trouble { code, text }),
-            native::Event::Other => None,
-        })
+    /// Hears what the client has to say since the last call: logs go to the log. Answers why it is
+    /// in trouble, if it is, from which it goes on trying to recover.
+    pub fn heed_events(&self) -> Option<String> {
+        let context = self.client.client().context();
+        let mut is_troubled = false;
+        for event in std::iter::from_fn(|| self.events.event()) {
+            match event {
+                native::Event::Log(level, facility, text) => context.log(level, &facility, &text),
+                native::Event::Error(code, text) => {
+                    context.error(KafkaError::Global(code), &text);
+                    is_troubled = true;
+                }
+                native::Event::Other => {}
+            }
+        }
+        context.trouble().filter(|_| is_troubled).map(|trouble| trouble.reason)
     }
 
     /// Stores `partitions` as the group's offsets, without waiting. Nothing reads them back: they
@@ -271,6 +275,8 @@ fn delivery(message: RawMessage<'_>) -> Delivery<'_> {
 #[derive(Default)]
 struct Places {
     assigned: Vec<Assigned>,
+    /// Those of which nothing is read for now.
+    left: BTreeSet<usize>,
     /// (address of the topic, partition) → place, of those met since the last assignment.
     met: BTreeMap<(usize, i32), usize>,
     /// Messages come in runs of one partition.

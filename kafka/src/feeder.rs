@@ -39,7 +39,7 @@ impl Feeder {
     /// Answers a message that cannot be read and so has no topic: raw ones go to that of trades,
     /// where whoever reads it finds it again, but there is no Avro of them. Snapshots of books and
     /// messages about the connection are not written, nor are empty lines.
-    pub fn feed(&mut self, line: &[u8], origin: Origin, position: u64) -> Result<Option<Reject>> {
+    fn feed(&mut self, line: &[u8], origin: Origin, position: u64) -> Result<Option<Reject>> {
         let decoded = &mut self.decoded;
         self.decoder.decode(line, Coordinates { origin, offset: position }, decoded);
         if let Some(trade) = decoded.trades.pop() {
@@ -57,6 +57,18 @@ impl Feeder {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Writes each line of `bytes`, of which `first` is the place of the first. Answers those that
+    /// have no topic.
+    pub fn feed_lines(&mut self, bytes: &[u8], origin: Origin, first: u64) -> Result<Vec<Reject>> {
+        let mut unwritten = Vec::new();
+        for (line, position) in bytes.split_inclusive(|&byte| byte == b'\n').zip(first..) {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            unwritten.extend(self.feed(line, origin, position)?);
+        }
+        Ok(unwritten)
     }
 
     pub fn publisher(&self) -> &Publisher {

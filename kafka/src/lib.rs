@@ -25,7 +25,7 @@ mod topic_name;
 mod topics;
 
 pub use circuit::{Circuit, CircuitPolicy, CircuitState};
-pub use consumer::{Assigned, Consumer, Delivery, Failure, FailureKind, GROUP_DEFAULT, Notice};
+pub use consumer::{Assigned, Consumer, Delivery, Failure, FailureKind, GROUP_DEFAULT};
 pub use context::{Context, Trouble};
 pub use error::{Error, ErrorKind, Result};
 pub use feeder::Feeder;

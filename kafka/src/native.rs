@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use rdkafka::client::Client;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as sys;
@@ -91,8 +92,8 @@ impl Drop for Queue {
 /// What a client says besides messages.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A line of its log: syslog's level, and the text.
-    Log(i32, String),
+    /// A line of its log: level, facility, text.
+    Log(RDKafkaLogLevel, String, String),
     Error(RDKafkaErrorCode, String),
     Other,
 }
@@ -108,7 +109,7 @@ impl Event {
                     let (mut level, mut facility, mut text) =
                         (0, std::ptr::null(), std::ptr::null());
                     sys::rd_kafka_event_log(event, &mut facility, &mut text, &mut level);
-                    Self::Log(level, owned(text))
+                    Self::Log(log_level(level), owned(facility), owned(text))
                 }
                 sys::RD_KAFKA_EVENT_ERROR => {
                     let code = sys::rd_kafka_event_error(event).into();
@@ -117,6 +118,20 @@ impl Event {
                 _ => Self::Other,
             }
         }
+    }
+}
+
+/// Of syslog's number.
+fn log_level(level: c_int) -> RDKafkaLogLevel {
+    match level {
+        ..=0 => RDKafkaLogLevel::Emerg,
+        1 => RDKafkaLogLevel::Alert,
+        2 => RDKafkaLogLevel::Critical,
+        3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 => RDKafkaLogLevel::Notice,
+        6 => RDKafkaLogLevel::Info,
+        7.. => RDKafkaLogLevel::Debug,
     }
 }
 

@@ -7,7 +7,7 @@ use k2_model::{DataType, Instrument, InstrumentTable, Quote, Trade};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::producer::{Deliveries, Message, Producer, ProducerOptions};
+use crate::producer::{Message, Producer, ProducerOptions};
 use crate::registry::{Compatibility, Registry, value_subject};
 use crate::settings::KafkaSettings;
 use crate::topic_name::{TopicName, TopicPattern, asset_class};
@@ -77,7 +77,8 @@ impl Publisher {
     }
 
     /// Writes a trade: as Avro, or `raw`, which is how its venue sent it. `position` is where it
-    /// comes from in the sender's input; see [`Deliveries::mark`].
+    /// comes from in the sender's input; see
+    /// [`Deliveries::mark`](crate::Deliveries::mark).
     pub fn trade(&mut self, trade: &Trade, raw: &[u8], position: u64) -> Result<()> {
         let route = self.route(trade.instrument, DataType::Trades)?;
         if let Some(schema_id) = self.routes[route].schema_id {
@@ -118,11 +119,6 @@ impl Publisher {
         let (partition, key, timestamp_ms) = (None, None, None);
         let message = Message { topic, partition, key, value: raw, timestamp_ms, position };
         self.producer.send(message).map(|()| true)
-    }
-
-    /// How it stands with what was written.
-    pub fn deliveries(&self) -> Deliveries {
-        self.producer.deliveries()
     }
 
     pub fn producer(&self) -> &Producer {
@@ -171,9 +167,10 @@ impl Publisher {
             return Ok(*place);
         }
         let class = asset_class(venue, &self.instruments);
-        let topic = TopicName::new(class, data_type, venue)?.to_string();
+        let name = TopicName::new(class, data_type, venue)?;
+        let topic = name.to_string();
         self.check_topic(&topic, venue)?;
-        let schema_id = self.schema_of(&topic, data_type)?;
+        let schema_id = self.schema_of(&name)?;
         self.routes.push(Route { topic, schema_id });
         self.known.insert(key, self.routes.len() - 1);
         Ok(self.routes.len() - 1)
@@ -191,36 +188,38 @@ impl Publisher {
         }
     }
 
-    /// The schema's id, if records of that type are written as Avro.
-    fn schema_of(&self, topic: &str, data_type: DataType) -> Result<Option<u32>> {
-        let subject = value_subject(topic);
-        let schema = match data_type {
-            DataType::Trades => Some(TRADE_SCHEMA),
-            DataType::Quotes => Some(QUOTE_SCHEMA),
-            DataType::Depth => None,
-        };
-        match (&self.registry, self.format, schema) {
-            (Some(registry), Format::Avro, Some(schema)) => {
-                register(registry, &subject, schema).map(Some)
-            }
-            (Some(registry), _, _) if registry.has_subject(&subject)? => {
-                let text = format!(
-                    "write raw messages to topic {topic}: the registry has a schema for it, so it \
-                     holds Avro"
-                );
-                let error = Error::new(ErrorKind::Invalid, text);
-                Err(error.with_advice("write Avro, or delete the subject from the registry"))
-            }
-            _ => Ok(None),
+    /// The schema's id, if records of that topic are written as Avro.
+    fn schema_of(&self, topic: &TopicName) -> Result<Option<u32>> {
+        let Some(registry) = &self.registry else { return Ok(None) };
+        if self.format == Format::Avro
+            && let Some(id) = register(registry, topic)?
+        {
+            return Ok(Some(id));
         }
+        if registry.has_subject(&value_subject(&topic.to_string()))? {
+            let text = format!(
+                "write raw messages to topic {topic}: the registry has a schema for it, so it \
+                 holds Avro"
+            );
+            let error = Error::new(ErrorKind::Invalid, text);
+            return Err(error.with_advice("write Avro, or delete the subject from the registry"));
+        }
+        Ok(None)
     }
 }
 
-/// Registers `schema`, as one that readers of older and newer ones can follow.
-pub fn register(registry: &Registry, subject: &str, schema: &str) -> Result<u32> {
-    if !registry.has_subject(subject)? {
+/// Registers the schema of what `topic` holds, as one that readers of older and newer ones can
+/// follow; its id. `None`: there is no schema of book updates, which are always raw.
+pub fn register(registry: &Registry, topic: &TopicName) -> Result<Option<u32>> {
+    let schema = match topic.data_type {
+        DataType::Trades => TRADE_SCHEMA,
+        DataType::Quotes => QUOTE_SCHEMA,
+        DataType::Depth => return Ok(None),
+    };
+    let subject = value_subject(&topic.to_string());
+    if !registry.has_subject(&subject)? {
         // Registries differ in what they allow by default.
-        registry.set_compatibility(subject, Compatibility::Backward)?;
+        registry.set_compatibility(&subject, Compatibility::Backward)?;
     }
-    registry.register(subject, schema)
+    registry.register(&subject, schema).map(Some)
 }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::blocking::{Client, Response};
@@ -23,6 +24,9 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Characters of the registry's own message that are repeated.
 const MESSAGE_CHARACTERS_MAX: usize = 500;
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+
+/// Where Apicurio's registry has this protocol.
+const APICURIO_PATH: &str = "/apis/ccompat/v7";
 
 /// The registry's own codes for what there is not.
 const NO_SUBJECT: i64 = 40401;
@@ -66,6 +70,8 @@ impl Compatibility {
 pub struct Registry {
     client: Client,
     base: Url,
+    /// Where it was found instead: a registry may have the protocol below a path of its own.
+    below: OnceLock<Url>,
     login: Option<(String, Option<String>)>,
 }
 
@@ -94,7 +100,7 @@ impl Registry {
             Error::new(ErrorKind::Setting, text).with_source(error.without_url())
         })?;
         let login = settings.user.clone().map(|user| (user, settings.password.clone()));
-        Ok(Self { client, base, login })
+        Ok(Self { client, base, below: OnceLock::new(), login })
     }
 
     /// Whether a registry answers at the URL, and takes the credentials.
@@ -172,6 +178,31 @@ impl Registry {
 
     /// The answer to a request; none if the registry has no such thing.
     fn call(&self, request: &Request<'_>) -> Result<Option<Value>> {
+        match self.call_once(request) {
+            Err(error) if error.kind() == ErrorKind::NotARegistry && self.find_below() => {
+                self.call_once(request)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether a registry is found below the address, of which nothing but the host was named.
+    fn find_below(&self) -> bool {
+        if self.base.path() != "/" || self.below.get().is_some() {
+            return false;
+        }
+        let Ok(base) = self.base.join(APICURIO_PATH) else { return false };
+        let (client, login) = (self.client.clone(), self.login.clone());
+        let below = Self { client, base, below: OnceLock::new(), login };
+        below.check().is_ok() && self.below.set(below.base).is_ok()
+    }
+
+    /// Where the registry is, as far as is known.
+    fn url(&self) -> &Url {
+        self.below.get().unwrap_or(&self.base)
+    }
+
+    fn call_once(&self, request: &Request<'_>) -> Result<Option<Value>> {
         let response = self.send(request)?;
         let status = response.status();
         let text = self.text(request, response)?;
@@ -190,7 +221,7 @@ impl Registry {
             (StatusCode::NOT_FOUND, Some(NO_SUBJECT | NO_VERSION | NO_SCHEMA)) => Ok(None),
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
                 let text =
-                    format!("{attempt}: the registry at {} refused it ({status})", self.base);
+                    format!("{attempt}: the registry at {} refused it ({status})", self.url());
                 Err(Error::new(ErrorKind::Refused, text)
                     .with_advice("check registry.user and registry.password, and what they may do"))
             }
@@ -209,7 +240,7 @@ impl Registry {
     }
 
     fn send(&self, request: &Request<'_>) -> Result<Response> {
-        let mut url = self.base.clone();
+        let mut url = self.url().clone();
         url.path_segments_mut()
             .expect("an address with a host has a path")
             .pop_if_empty()
@@ -230,7 +261,7 @@ impl Registry {
         let mut bytes = Vec::new();
         let read = response.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut bytes);
         if let Err(source) = read {
-            let text = format!("{}: the registry at {} broke off", request.attempt, self.base);
+            let text = format!("{}: the registry at {} broke off", request.attempt, self.url());
             return Err(Error::new(ErrorKind::Unavailable, text).with_source(source));
         }
         if bytes.len() as u64 > ANSWER_BYTES_MAX {
@@ -241,7 +272,7 @@ impl Registry {
 
     fn no_answer(&self, request: &Request<'_>, error: reqwest::Error) -> Error {
         let what = if error.is_timeout() { "does not answer in time" } else { "does not answer" };
-        let text = format!("{}: the registry at {} {what}", request.attempt, self.base);
+        let text = format!("{}: the registry at {} {what}", request.attempt, self.url());
         // The address may hold a password.
         let error = error.without_url();
         let causes = causes(&error);
@@ -258,7 +289,7 @@ impl Registry {
     /// What answers does not answer as a registry does.
     fn stranger(&self, request: &Request<'_>, why: &str) -> Error {
         let text =
-            format!("{}: what answers at {} is no registry: {why}", request.attempt, self.base);
+            format!("{}: what answers at {} is no registry: {why}", request.attempt, self.url());
         let advice = "check registry.url: some registries begin below a path, such as \
                       /apis/ccompat/v7";
         Error::new(ErrorKind::NotARegistry, text).with_advice(advice)

@@ -14,6 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
 use crate::properties::{self, User, canonical};
 use crate::redact::{HIDDEN, is_secret, shown, without_userinfo};
 
@@ -110,6 +111,11 @@ const OWNED: [(&str, &str); 10] = [
 ];
 
 impl KafkaSettings {
+    /// How records are written unless somebody says: Avro where there is a registry.
+    pub fn format_default(&self) -> Format {
+        if self.registry.is_some() { Format::Avro } else { Format::Raw }
+    }
+
     /// The configuration of a client. What it returns holds the user's secrets: never show it.
     pub fn client_config(&self, role: Role) -> Result<ClientConfig> {
         let chosen = self.chosen()?;

@@ -51,6 +51,12 @@ impl TopicName {
         Ok(name)
     }
 
+    /// The topics of `venue`: trades, quotes, depth.
+    pub fn all_of(venue: &str, instruments: &InstrumentTable) -> Result<Vec<Self>> {
+        let class = asset_class(venue, instruments);
+        DataType::ALL.into_iter().map(|data_type| Self::new(class, data_type, venue)).collect()
+    }
+
     /// Upper case.
     pub fn venue(&self) -> &str {
         &self.venue

@@ -125,6 +125,19 @@ impl Topics {
     /// The topics that `pattern` means, by name. A name in it without wildcards has to exist;
     /// Kafka's own topics are only meant by name.
     pub fn list(&self, pattern: &TopicPattern) -> Result<Vec<TopicInfo>> {
+        let found = self.find(pattern)?;
+        let is_missing = |name: &&str| !found.iter().any(|topic| topic.name == **name);
+        match pattern.names().find(is_missing) {
+            None => Ok(found),
+            Some(name) => {
+                let attempt = format!("find topic {name}");
+                Err(Error::of_code(&attempt, Code::UnknownTopicOrPartition, None))
+            }
+        }
+    }
+
+    /// As [`Topics::list`], but what is named need not exist.
+    pub fn find(&self, pattern: &TopicPattern) -> Result<Vec<TopicInfo>> {
         let attempt = format!("list topics {pattern}");
         let metadata = self.client.fetch_metadata(None, ANSWER_PATIENCE);
         let metadata = answered(&self.client, &attempt, metadata)?;
@@ -141,8 +154,8 @@ impl Topics {
                     let Description { id, partitions, .. } = topic;
                     listed.push(TopicInfo { name, id, partitions });
                 }
-                // It was deleted since it was found.
-                Err(Code::UnknownTopicOrPartition) if !is_named => {}
+                // It is only named, or was deleted since it was found.
+                Err(Code::UnknownTopicOrPartition) => {}
                 Err(code) => return Err(Error::of_code(&format!("find topic {name}"), code, None)),
             }
         }

@@ -36,8 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [brokers, registry, topics, workers] = &arguments[..] else {
         return Err("kafka_ns BROKERS REGISTRY TOPICS WORKERS".into());
     };
-    let (user, password, ca) = (None, None, None);
-    let registry = RegistrySettings { url: registry.clone(), user, password, ca };
+    let registry = RegistrySettings { url: registry.clone(), ..RegistrySettings::default() };
     let (brokers, registry) = (brokers.clone(), Some(registry));
     let settings = KafkaSettings { brokers, properties: Default::default(), registry };
     let input = KafkaInput {

@@ -42,6 +42,22 @@ pub enum SourceMark {
     Partition(PartitionMark),
 }
 
+impl SourceMark {
+    pub fn as_file(&self) -> Option<&FileMark> {
+        match self {
+            Self::File(mark) => Some(mark),
+            Self::Partition(_) => None,
+        }
+    }
+
+    pub fn as_partition(&self) -> Option<&PartitionMark> {
+        match self {
+            Self::Partition(mark) => Some(mark),
+            Self::File(_) => None,
+        }
+    }
+}
+
 /// How a file is recognised and resumed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMark {

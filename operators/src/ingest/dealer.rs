@@ -18,9 +18,9 @@ pub(super) const BLOCKS_AHEAD: usize = 4;
 pub(super) struct Dealer {
     pub config: IngestConfig,
     pub clock: Arc<dyn Clock>,
-    pub senders: Vec<Sender<Message>>,
-    pub wakers: Arc<Wakers>,
-    pub epoch: Time,
+    senders: Vec<Sender<Message>>,
+    wakers: Arc<Wakers>,
+    epoch: Time,
     next_worker: usize,
     pending: Pending,
 }
@@ -80,9 +80,10 @@ impl Dealer {
         self.pending.marks.insert(origin, mark);
     }
 
-    /// Reports what the source itself knows to be missing. `false`: the job is closing.
-    pub fn report_gap(&mut self, change: GapChange) -> bool {
-        self.send(0, Message::Gap(self.epoch, change))
+    /// Reports what the source itself knows to be missing.
+    pub fn report_gap(&mut self, change: GapChange) {
+        // If the job is closing, the next block says so.
+        let _closing = self.send(0, Message::Gap(self.epoch, change));
     }
 
     /// Whether the open epoch has as many blocks as one at full speed.

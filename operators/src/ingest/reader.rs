@@ -22,6 +22,7 @@ const IDLE: Duration = Duration::from_millis(20);
 const GROWTH_POLL_NS: i64 = 500_000_000;
 /// Before the first line there is no pace.
 const UNSTARTED: Nanos = Nanos(i64::MIN);
+
 /// The reader's own state; [`Reader::run`] is the thread.
 pub(super) struct Reader {
     inputs: Vec<Open>,
@@ -66,12 +67,9 @@ impl Reader {
         stop: Stop,
     ) -> Result<Self, Error> {
         let open = |input: Input| {
-            let mark = match start.marks.get(&input.origin) {
-                Some(SourceMark::File(mark)) => Some(mark.clone()),
-                _ => None,
-            };
+            let mark = start.marks.get(&input.origin).and_then(SourceMark::as_file);
             let next = start.offsets.next(input.origin);
-            Open::at(input, mark.map(|mark| (next, mark)))
+            Open::at(input, mark.map(|mark| (next, mark.clone())))
         };
         let pace = |speed| Pace { speed, started: UNSTARTED, recorded: UNSTARTED };
         Ok(Self {

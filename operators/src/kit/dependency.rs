@@ -155,6 +155,13 @@ mod tests {
         Err(k2_kafka::Error::new(ErrorKind::Unavailable, "connection refused"))
     }
 
+    impl Dependency {
+        /// One that is always there.
+        pub(crate) fn of_nothing() -> Self {
+            dependency().0
+        }
+    }
+
     fn dependency() -> (Dependency, Arc<Health>, Arc<Sleeper>, Stop) {
         let (health, clock, stop) =
             (Arc::<Health>::default(), Arc::<Sleeper>::default(), Stop::default());

@@ -12,7 +12,6 @@ use k2_model::{
     AssetClass, Coordinates, DataType, Gap, GapCause, GapChange, Instrument, Nanos, Offsets,
     Origin, Stream,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::batch::{PartitionMark, SourceMark};
 use crate::error::Error;
@@ -28,8 +27,7 @@ pub enum From {
 }
 
 /// What to do about a topic that was deleted and made again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRecreated {
     #[default]
     Stop,
@@ -38,8 +36,7 @@ pub enum OnRecreated {
 }
 
 /// What to do about messages that were deleted before they could be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLost {
     /// Record what is missing and read on.
     #[default]
@@ -78,10 +75,7 @@ pub(super) fn known(
     marks: &BTreeMap<Origin, SourceMark>,
     on_recreated: OnRecreated,
 ) -> Result<Known, Error> {
-    let mark_of = |origin: Origin| match marks.get(&origin) {
-        Some(SourceMark::Partition(mark)) => Some(mark.clone()),
-        _ => None,
-    };
+    let mark_of = |origin| marks.get(&origin).and_then(SourceMark::as_partition).cloned();
     let new = |origin: Origin| {
         let Found { cluster_id, topic_id, .. } = found.clone();
         Known { origin, next: None, mark: PartitionMark { cluster_id, topic_id, lost: Vec::new() } }
@@ -110,11 +104,7 @@ pub(super) fn known(
 
 /// Whether some partition of this very topic was read before.
 pub(super) fn is_topic_known(found: &Found, marks: &BTreeMap<Origin, SourceMark>) -> bool {
-    let same = |mark: &SourceMark| match mark {
-        SourceMark::Partition(mark) => mark.topic_id == found.topic_id,
-        SourceMark::File(_) => false,
-    };
-    marks.values().any(same)
+    marks.values().filter_map(SourceMark::as_partition).any(|mark| mark.topic_id == found.topic_id)
 }
 
 /// Whether another partition of an older topic of that name was read: a new partition of a topic
@@ -124,10 +114,9 @@ fn any_partition_was_read(
     found: &Found,
     marks: &BTreeMap<Origin, SourceMark>,
 ) -> bool {
-    marks.iter().any(|(origin, mark)| match mark {
-        SourceMark::Partition(mark) => origin.source() == topic && mark.topic_id != found.topic_id,
-        SourceMark::File(_) => false,
-    })
+    let of_topic = marks.iter().filter(|(origin, _)| origin.source() == topic);
+    let mut known = of_topic.filter_map(|(_, mark)| mark.as_partition());
+    known.any(|mark| mark.topic_id != found.topic_id)
 }
 
 /// Offsets `first..=last` that were gone before they could be read.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k2_kafka::{
-    Format, Registry, TopicInfo, TopicName, TopicPattern, Topics, Watermarks, value_subject,
+    ErrorKind, Format, Registry, TopicInfo, TopicName, TopicPattern, Topics, Watermarks,
+    value_subject,
 };
 use k2_model::codec::VENUES;
-use k2_model::{DataType, Origin};
+use k2_model::time::NANOS_PER_MILLI;
+use k2_model::{DataType, Offsets, Origin};
 
 use crate::error::Error;
 use crate::ingest::IngestStart;
@@ -15,8 +17,6 @@ use crate::ingest::kafka::begin::{self, Found, From, Known, Lost};
 use crate::ingest::kafka::partition::{Identity, Partition};
 use crate::ingest::kafka::{KafkaInput, OnLost};
 use crate::kit::dependency::Dependency;
-
-pub(super) const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// What it takes to begin with a partition.
 pub(super) struct Opener {
@@ -70,10 +70,13 @@ impl Opener {
         }
         let origins: Vec<_> =
             unread.iter().map(|(topic, number)| Origin::new(&topic.name, *number)).collect();
-        let Some(ends) = self.kafka.attempt(|| self.topics.watermarks(&origins))? else {
+        let ends = self.kafka.attempt(|| self.topics.watermarks(&origins))?;
+        // What came between a partition's creation and our look must not be passed over.
+        let is_first_look = partitions.is_empty();
+        let from = if is_first_look { self.input.from } else { From::Earliest };
+        let (Some(ends), Some(since)) = (ends, self.since(from, &origins)?) else {
             return Ok(None);
         };
-        let is_first_look = partitions.is_empty();
         let mut formats: BTreeMap<&str, Format> = BTreeMap::new();
         let mut begins = Vec::new();
         for ((topic, number), origin) in unread.into_iter().zip(origins) {
@@ -86,32 +89,34 @@ impl Opener {
                 }
             };
             let found = self.found(topic, ends[&origin]);
-            let begin = self.begin_one(topic, number, format, &found, is_first_look)?;
-            let Some(begin) = begin else { return Ok(None) };
-            begins.push(begin);
+            let first = match from {
+                From::Earliest => found.low,
+                From::Latest => found.high,
+                From::At(_) => since.next(origin).clamp(found.low, found.high),
+            };
+            begins.push(self.begin_one(topic, number, format, &found, first)?);
         }
         Ok(Some(begins))
     }
 
+    /// Where to begin with one partition: with `first` if nothing of its topic was ever read.
     fn begin_one(
         &self,
         topic: &TopicInfo,
         partition: i32,
         format: Format,
         found: &Found,
-        is_first_look: bool,
-    ) -> Result<Option<Begin>, Error> {
+        first: u64,
+    ) -> Result<Begin, Error> {
         let (offsets, marks) = (&self.start.offsets, &self.start.marks);
         let on_recreated = self.input.on_recreated;
         let known = begin::known(&topic.name, partition, found, offsets, marks, on_recreated)?;
         let Known { origin, next: saved, mark } = known;
         let from = match saved {
-            Some(next) => Some(next),
-            // What came between its creation and our first look must not be passed over.
-            None if !is_first_look || begin::is_topic_known(found, marks) => Some(found.low),
-            None => self.position(&topic.name, partition, found)?,
+            Some(next) => next,
+            None if begin::is_topic_known(found, marks) => found.low,
+            None => first,
         };
-        let Some(from) = from else { return Ok(None) };
         let (next, lost) = begin::resume(&topic.name, partition, from, found)?;
         let name: Option<TopicName> = topic.name.parse().ok();
         let identity = Identity {
@@ -124,7 +129,7 @@ impl Opener {
             mark,
         };
         let lost = self.check_lost(&identity, lost)?;
-        Ok(Some(Begin { identity, next, is_new: saved.is_none(), lost, end: found.high }))
+        Ok(Begin { identity, next, is_new: saved.is_none(), lost, end: found.high })
     }
 
     /// Where to read on with a partition whose offset Kafka does not have, and what is lost by
@@ -133,16 +138,21 @@ impl Opener {
         let Identity { topic: name, partition, mark, .. } = &read.identity;
         let origin = Origin::new(name, *partition);
         let only: TopicPattern = name.parse().expect("the name of a topic is a pattern");
-        let found = self
-            .kafka
-            .attempt(|| Ok((self.topics.list(&only)?, self.topics.watermarks(&[origin])?)))?;
-        let Some((topics, ends)) = found else { return Ok(None) };
-        let Some(topic) = topics.first() else { return Ok(None) };
+        let look = || -> k2_kafka::Result<Option<_>> {
+            let Some(topic) = self.topics.find(&only)?.pop() else { return Ok(None) };
+            Ok(Some((topic, self.topics.watermarks(&[origin])?)))
+        };
+        let found = self.kafka.attempt(|| match look() {
+            // It went between the two questions.
+            Err(error) if error.kind() == ErrorKind::UnknownTopic => Ok(None),
+            found => found,
+        })?;
+        let Some((topic, ends)) = found.flatten() else { return Ok(None) };
         if topic.id != mark.topic_id {
             let (topic, next) = (name.clone(), read.next());
             return Err(Error::TopicRecreated { topic, next, other_cluster: false });
         }
-        let found = self.found(topic, ends[&origin]);
+        let found = self.found(&topic, ends[&origin]);
         let (next, lost) = begin::resume(name, *partition, read.next(), &found)?;
         Ok(Some((next, self.check_lost(&read.identity, lost)?)))
     }
@@ -166,18 +176,13 @@ impl Opener {
         Ok(lost)
     }
 
-    /// The offset to begin with where nothing has been read. `None`: asked to stop.
-    fn position(&self, topic: &str, partition: i32, found: &Found) -> Result<Option<u64>, Error> {
-        match self.input.from {
-            From::Earliest => Ok(Some(found.low)),
-            From::Latest => Ok(Some(found.high)),
-            From::At(time) => {
-                let (origin, since_ms) = (Origin::new(topic, partition), time.0 / NANOS_PER_MILLI);
-                let at =
-                    self.kafka.attempt(|| self.topics.offsets_for_time(&[origin], since_ms))?;
-                Ok(at.map(|at| at.next(origin).clamp(found.low, found.high)))
-            }
-        }
+    /// The offsets of a time, if it is a time to begin from. `None`: asked to stop.
+    fn since(&self, from: From, origins: &[Origin]) -> Result<Option<Offsets>, Error> {
+        let From::At(time) = from else { return Ok(Some(Offsets::default())) };
+        // The first whole millisecond that is not before it: Kafka's stamps have no more digits.
+        let since_ms =
+            time.0.div_euclid(NANOS_PER_MILLI) + i64::from(time.0.rem_euclid(NANOS_PER_MILLI) > 0);
+        self.kafka.attempt(|| self.topics.offsets_for_time(origins, since_ms))
     }
 
     /// A topic holds Avro if the registry has a schema for it, raw messages otherwise, unless it

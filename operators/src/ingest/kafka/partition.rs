@@ -27,7 +27,8 @@ pub(super) struct Identity {
 /// A partition that is being read. Pure: knows no client and no clock.
 pub(super) struct Partition {
     pub identity: Identity,
-    pub is_paused: bool,
+    /// Nothing is fetched of it, because too much of it waits.
+    pub is_held_back: bool,
     /// All below it is dealt, or in `open`, or will never come.
     next: u64,
     /// All below it is dealt, or will never come.
@@ -49,7 +50,7 @@ impl Partition {
         let (unknown, timestamp_ms) = (BTreeSet::new(), None);
         Self {
             identity,
-            is_paused: false,
+            is_held_back: false,
             next,
             dealt: next,
             stop: None,
@@ -60,7 +61,8 @@ impl Partition {
         }
     }
 
-    /// Takes a message; answers the id of its schema if that is not known yet and not asked for.
+    /// Takes a message; answers the id of its schema if that is not known yet and was not met
+    /// before in what waits.
     pub fn push(
         &mut self,
         offset: u64,

@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k2_kafka::{
-    Assigned, Consumer, Delivery, Failure, FailureKind, Notice, Registry, TopicInfo, Topics,
-};
+use k2_kafka::{Assigned, Consumer, Delivery, Failure, FailureKind, Registry, TopicInfo, Topics};
 use k2_model::Nanos;
+use k2_model::time::NANOS_PER_MILLI;
 
 use crate::batch::SourceMark;
 use crate::error::Error;
 use crate::ingest::dealer::Dealer;
 use crate::ingest::kafka::KafkaInput;
 use crate::ingest::kafka::begin::{Lost, gap_of};
-use crate::ingest::kafka::open::{Begin, NANOS_PER_MILLI, Opener};
+use crate::ingest::kafka::open::{Begin, Opener};
 use crate::ingest::kafka::partition::{Identity, Partition};
 use crate::ingest::kafka::schemas::SchemaCache;
 use crate::ingest::kafka::topics::Discovery;
@@ -37,6 +36,11 @@ pub(super) struct Reader {
     partitions: Vec<Partition>,
     schemas: SchemaCache,
     discovery: Discovery,
+    /// Places of partitions of which no offset is known to read on from, until their topic is
+    /// found again.
+    astray: BTreeSet<usize>,
+    /// Topics that are read but were not there at the last look.
+    gone: BTreeSet<String>,
     stop: Stop,
     /// When the open epoch got its first message.
     opened: Option<Nanos>,
@@ -77,6 +81,8 @@ impl Reader {
             partitions: Vec::new(),
             schemas,
             discovery,
+            astray: BTreeSet::new(),
+            gone: BTreeSet::new(),
             stop,
             opened: None,
             ticked,
@@ -89,7 +95,7 @@ impl Reader {
             return Ok(());
         }
         let mut rejects = dealer.config.rejects;
-        while !self.stop.is_asked() && !(dealer.config.exit_at_end && self.is_at_end()) {
+        while !(self.stop.is_asked() || dealer.config.exit_at_end && self.is_at_end()) {
             rejects.check(&dealer.config.metrics)?;
             if !self.step(dealer)? {
                 return Ok(());
@@ -99,13 +105,24 @@ impl Reader {
         Ok(())
     }
 
-    /// One read, and what follows from it. `false`: the job is closing.
+    /// Takes up new partitions, and reads once. `false`: the job is closing.
     fn step(&mut self, dealer: &mut Dealer) -> Result<bool, Error> {
-        self.heed_notices();
-        if let Some(found) = self.discovery.take()?
-            && !self.add(&found, dealer)?
-        {
-            return Ok(true);
+        if let Some(found) = self.discovery.take()? {
+            if self.note_gone(&found) && !self.close_epoch(dealer, true) {
+                return Ok(false);
+            }
+            if !self.add(&found, dealer)? {
+                // Asked to stop, which the loop sees.
+                return Ok(true);
+            }
+        }
+        self.read_once(dealer)
+    }
+
+    /// One read, and what follows from it. `false`: the job is closing.
+    fn read_once(&mut self, dealer: &mut Dealer) -> Result<bool, Error> {
+        if let Some(trouble) = self.consumer.heed_events() {
+            self.opener.kafka.failed(&trouble);
         }
         let more = self.read(dealer)?;
         for id in self.schemas.learn()? {
@@ -123,6 +140,9 @@ impl Reader {
             self.ticked = now;
             self.note_lag(dealer, now);
             self.store_committed(dealer);
+            for place in std::mem::take(&mut self.astray) {
+                self.find_again(place, dealer)?;
+            }
             if self.opened.is_none() {
                 dealer.tick();
             }
@@ -178,12 +198,12 @@ impl Reader {
     fn hold_back(&mut self, bytes_max: usize) -> Result<(), Error> {
         for (place, partition) in self.partitions.iter_mut().enumerate() {
             let is_overfull = partition.is_overfull(bytes_max);
-            match (partition.is_paused, is_overfull) {
-                (false, true) => self.consumer.pause(place)?,
-                (true, false) => self.consumer.resume(place)?,
+            match (partition.is_held_back, is_overfull) {
+                (false, true) => self.consumer.leave(place)?,
+                (true, false) => self.consumer.reassign(place, partition.next())?,
                 _ => {}
             }
-            partition.is_paused = is_overfull;
+            partition.is_held_back = is_overfull;
         }
         Ok(())
     }
@@ -262,7 +282,7 @@ impl Reader {
             // From now on they are begun with there, whatever `from` says.
             dealer.close_epoch(true);
         }
-        Ok(self.consumer.assign(&assigned).map(drop)?)
+        Ok(self.consumer.assign(&assigned)?)
     }
 
     /// Reads what an earlier run has stored in some tables, in epochs of its own.
@@ -276,7 +296,8 @@ impl Reader {
         while !self.stop.is_asked()
             && !self.partitions[places.clone()].iter().all(Partition::is_stopped)
         {
-            if !self.step(dealer)? {
+            // New partitions wait: `behind` is not yet all there is of those begun with.
+            if !self.read_once(dealer)? {
                 return Ok(());
             }
         }
@@ -298,8 +319,7 @@ impl Reader {
         dealer.mark(origin, SourceMark::Partition(mark.clone()));
         dealer.config.metrics.ingest_lost.add(change.gap.missing());
         dealer.skip_to(origin, lost.last + 1);
-        // If the job is closing, the next block says so.
-        let _closing = dealer.report_gap(change);
+        dealer.report_gap(change);
     }
 
     /// What a partition says in place of messages.
@@ -310,15 +330,7 @@ impl Reader {
         dealer: &mut Dealer,
     ) -> Result<(), Error> {
         match failure.kind() {
-            FailureKind::OffsetGone => {
-                let read_on = self.opener.read_on(&self.partitions[place])?;
-                let Some((next, lost)) = read_on else { return Ok(()) };
-                if let Some(lost) = lost {
-                    self.lose(place, lost, dealer);
-                    self.partitions[place].pass(next);
-                }
-                Ok(self.consumer.reassign(place, next)?)
-            }
+            FailureKind::OffsetGone => self.find_again(place, dealer),
             FailureKind::Fatal => Err(self.consumer.error_of(place, failure).into()),
             FailureKind::Passing => {
                 self.opener.kafka.failed(&failure.to_string());
@@ -327,16 +339,33 @@ impl Reader {
         }
     }
 
-    /// Logs what the client says, and notes when it is in trouble.
-    fn heed_notices(&self) {
-        for notice in self.consumer.notices() {
-            match notice {
-                Notice::Log { level: ..=3, text } => tracing::error!("kafka: {text}"),
-                Notice::Log { level: 4, text } => tracing::warn!("kafka: {text}"),
-                Notice::Log { text, .. } => tracing::debug!("kafka: {text}"),
-                Notice::Trouble { text, .. } => self.opener.kafka.failed(&text),
+    /// Reads on with a partition whose offset Kafka does not have. If its topic is not there, it
+    /// may come back: it is looked for again later.
+    fn find_again(&mut self, place: usize, dealer: &mut Dealer) -> Result<(), Error> {
+        let read_on = self.opener.read_on(&self.partitions[place])?;
+        let Some((next, lost)) = read_on else {
+            self.astray.insert(place);
+            return Ok(());
+        };
+        if let Some(lost) = lost {
+            self.lose(place, lost, dealer);
+            self.partitions[place].pass(next);
+        }
+        Ok(self.consumer.reassign(place, next)?)
+    }
+
+    /// Says which topics have gone since the last look, if any have. What has been read of them is
+    /// to be committed before they come back, perhaps as others.
+    fn note_gone(&mut self, found: &[TopicInfo]) -> bool {
+        let is_there = |name: &str| found.iter().any(|topic| topic.name == name);
+        self.gone.retain(|name| !is_there(name));
+        let before = self.gone.len();
+        for Identity { topic, .. } in self.partitions.iter().map(|partition| &partition.identity) {
+            if !is_there(topic) && self.gone.insert(topic.clone()) {
+                tracing::warn!("topic {topic} is gone; the job waits for it to come back");
             }
         }
+        self.gone.len() > before
     }
 
     /// Tells the group what is committed, for those who watch its lag.

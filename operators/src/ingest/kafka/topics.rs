@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use k2_kafka::{ErrorKind, TopicInfo, TopicPattern, Topics};
+use k2_kafka::{TopicInfo, TopicPattern, Topics};
 
 use crate::error::Error;
 use crate::ingest::Clock;
@@ -48,12 +48,7 @@ fn look(
 ) {
     loop {
         clock.sleep(LOOK_EVERY);
-        let list = dependency.attempt(|| match topics.list(pattern) {
-            // Deleted: it may be made again, which is seen by its id.
-            Err(error) if error.kind() == ErrorKind::UnknownTopic => Ok(Vec::new()),
-            listed => listed,
-        });
-        let Some(list) = list.transpose() else { return };
+        let Some(list) = dependency.attempt(|| topics.find(pattern)).transpose() else { return };
         let is_over = list.is_err();
         if found.send(list).is_err() || is_over {
             return;
