@@ -7,9 +7,10 @@
 
 use std::sync::LazyLock;
 
+use k2_fuzz::TABLE;
 use k2_model::codec::Decoded;
 use k2_model::codec::avro::{AvroDecoder, QUOTE_SCHEMA, TRADE_SCHEMA, WriterSchema};
-use k2_model::{Coordinates, InstrumentTable, Origin};
+use k2_model::{Coordinates, Origin};
 use libfuzzer_sys::fuzz_target;
 
 /// Unions, records in themselves, other scales and units, and what only the writer has.
@@ -36,14 +37,6 @@ const OTHER_SCHEMA: &str = r#"{"type": "record", "name": "Trade", "fields": [
 static SCHEMAS: LazyLock<[WriterSchema; 3]> = LazyLock::new(|| {
     [TRADE_SCHEMA, QUOTE_SCHEMA, OTHER_SCHEMA]
         .map(|text| WriterSchema::parse(text).expect("a schema that can be read"))
-});
-
-/// One instrument only: a table is copied for each input.
-static TABLE: LazyLock<InstrumentTable> = LazyLock::new(|| {
-    let mut table = InstrumentTable::default();
-    let bitcoin = "[BINANCE]\nBTCUSDT = { base = 'BTC', quote = 'USDT' }";
-    table.extend_from_toml(bitcoin).expect("one instrument");
-    table
 });
 
 fuzz_target!(|input: &[u8]| {

@@ -4,19 +4,10 @@
 
 #![no_main]
 
-use std::sync::LazyLock;
-
+use k2_fuzz::TABLE;
 use k2_model::codec::{Decoded, Decoder, VENUES};
-use k2_model::{Coordinates, InstrumentTable, Origin};
+use k2_model::{Coordinates, Origin};
 use libfuzzer_sys::fuzz_target;
-
-/// One instrument only: a table is copied for each input.
-static TABLE: LazyLock<InstrumentTable> = LazyLock::new(|| {
-    let mut table = InstrumentTable::default();
-    let bitcoin = "[BINANCE]\nBTCUSDT = { base = 'BTC', quote = 'USDT' }";
-    table.extend_from_toml(bitcoin).expect("one instrument");
-    table
-});
 
 fuzz_target!(|input: &[u8]| {
     let origin = Origin::new("fuzz", 0);

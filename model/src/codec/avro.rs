@@ -39,7 +39,7 @@ pub use encode::{encode_quote, encode_trade};
 pub use resolution::WriterSchema;
 pub use schema::SchemaProblem;
 
-use encode::{push_block, push_text};
+use encode::push_vendor_data;
 use general::Values;
 use instruments::Instruments;
 use resolution::Slot;
@@ -184,11 +184,7 @@ impl AvroDecoder {
     fn vendor_data_of(&mut self, values: &Values<'_>) -> Result<VendorData, Problem> {
         let Self { vendor, encoded, .. } = self;
         encoded.clear();
-        push_block(values.conditions()?, encoded, |code, out| push_text(code, out));
-        push_block(values.pairs()?, encoded, |(key, value), out| {
-            push_text(key, out);
-            push_text(value, out);
-        });
+        push_vendor_data(values.conditions()?, values.pairs()?, encoded);
         Ok(vendor.read(encoded).expect("what was just encoded can be read"))
     }
 }

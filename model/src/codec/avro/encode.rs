@@ -2,7 +2,7 @@
 
 use super::decimals::push_decimal;
 use super::instruments::Named;
-use crate::record::{Quote, Trade, VendorData};
+use crate::record::{Quote, Trade};
 
 /// Appends `trade` to `out` as [`TRADE_SCHEMA`](super::TRADE_SCHEMA) has it, without a frame.
 ///
@@ -17,7 +17,7 @@ pub fn encode_trade(trade: &Trade, out: &mut Vec<u8>) {
     push_decimal(trade.price, out);
     push_decimal(trade.quantity, out);
     push_long(trade.side as i64, out);
-    push_vendor_data(&trade.vendor_data, out);
+    push_vendor_data(trade.vendor_data.conditions(), trade.vendor_data.pairs(), out);
 }
 
 /// Appends `quote` to `out` as [`QUOTE_SCHEMA`](super::QUOTE_SCHEMA) has it, without a frame.
@@ -33,19 +33,23 @@ pub fn encode_quote(quote: &Quote, out: &mut Vec<u8>) {
     push_decimal(quote.bid_quantity, out);
     push_decimal(quote.ask_price, out);
     push_decimal(quote.ask_quantity, out);
-    push_vendor_data(&quote.vendor_data, out);
+    push_vendor_data(quote.vendor_data.conditions(), quote.vendor_data.pairs(), out);
 }
 
-fn push_vendor_data(data: &VendorData, out: &mut Vec<u8>) {
-    push_block(data.conditions(), out, |code, out| push_text(code, out));
-    push_block(data.pairs(), out, |(key, value), out| {
-        push_text(key, out);
-        push_text(value, out);
+pub(super) fn push_vendor_data<T: AsRef<str>>(
+    conditions: &[T],
+    pairs: &[(T, T)],
+    out: &mut Vec<u8>,
+) {
+    push_block(conditions, out, |code, out| push_text(code.as_ref(), out));
+    push_block(pairs, out, |(key, value), out| {
+        push_text(key.as_ref(), out);
+        push_text(value.as_ref(), out);
     });
 }
 
 /// Appends all items as one block, and the end of the array or map.
-pub(super) fn push_block<T>(items: &[T], out: &mut Vec<u8>, push: impl Fn(&T, &mut Vec<u8>)) {
+fn push_block<T>(items: &[T], out: &mut Vec<u8>, push: impl Fn(&T, &mut Vec<u8>)) {
     if !items.is_empty() {
         push_long(items.len() as i64, out);
         items.iter().for_each(|item| push(item, out));

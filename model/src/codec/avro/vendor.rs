@@ -71,15 +71,11 @@ fn fields_of(bytes: &[u8]) -> Option<VendorFields> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::avro::encode::{push_block, push_text};
+    use crate::codec::avro::encode::push_vendor_data;
 
     fn encoded(value: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
-        push_block(&["@"], &mut bytes, |code, out| push_text(code, out));
-        push_block(&[value], &mut bytes, |value, out| {
-            push_text("key", out);
-            push_text(value, out);
-        });
+        push_vendor_data(&["@"], &[("key", value)], &mut bytes);
         bytes
     }
 
