@@ -16,8 +16,7 @@ use k2_operators::ingest::Clock;
 
 use crate::clock::{self, RealClock};
 use crate::failure::{Failure, Result};
-use crate::kafka::{ClusterArgs, KafkaOptions};
-use crate::layers::Layers;
+use crate::kafka::ClusterArgs;
 use crate::publish::Written;
 use crate::screen::{self, Progress};
 use crate::signals::Interrupt;
@@ -156,21 +155,16 @@ impl GenerateArgs {
 
     /// Writes the market to Kafka, at its pace.
     fn into_kafka(&self, mut generator: Generator) -> Result {
-        let mut layers = Layers::read(None, std::env::vars(), &self.cluster.sets)?;
-        self.cluster.over(&mut layers);
-        let options = KafkaOptions::of(&layers)?;
+        let options = self.cluster.options()?;
         let Some(settings) = &options.settings else {
             return Err(Failure::usage(
                 "name a file with --output PATH (- for standard output), or Kafka with --brokers",
             ));
         };
-        let by_default = if settings.registry.is_some() { Format::Avro } else { Format::Raw };
-        let format = self.format.unwrap_or(by_default);
+        let format = self.format.unwrap_or(settings.format_default());
         let instruments = InstrumentTable::shipped();
         let mut feeder = Feeder::connect(settings, format, VENUE, &instruments)?;
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let interrupt = Interrupt::listen(runtime.handle())?;
+        let interrupt = Interrupt::listen()?;
         let (origin, begun) = (Origin::new("generated", 0), clock::start());
         let (mut block, mut fed, mut progress) = (Vec::new(), 0, Progress::new());
         let mut written = Written::default();
@@ -183,21 +177,18 @@ impl GenerateArgs {
             block.clear();
             // A line has some hundred bytes; no more than are due within a moment.
             let bytes = usize::try_from((due - fed).saturating_mul(100)).unwrap_or(BLOCK_BYTES);
-            if generator.fill(&mut block, bytes.min(BLOCK_BYTES)) == 0 {
+            let lines = generator.fill(&mut block, bytes.min(BLOCK_BYTES));
+            if lines == 0 {
                 break;
             }
-            for line in block.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-                if let Some(reject) = feeder.feed(line, origin, fed)? {
-                    written.note_unreadable(&reject);
-                }
-                fed += 1;
-            }
-            let delivered = feeder.publisher().deliveries().delivered;
+            written.note_unreadable(&feeder.feed_lines(&block, origin, fed)?);
+            fed += lines;
+            let delivered = feeder.publisher().producer().deliveries().delivered;
             progress.say(|| {
                 format!("{} generated, {} in Kafka", screen::count(fed), screen::count(delivered))
             });
         }
-        written.await_deliveries(feeder.publisher());
+        written.await_deliveries(feeder.publisher().producer());
         progress.finish();
         self.tell(&generator.summary())?;
         written.report()
@@ -255,7 +246,7 @@ impl GenerateArgs {
 }
 
 /// As 500ms, 60s, 5m or 2h.
-fn duration(text: &str) -> anyhow::Result<Duration> {
+pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let wrong = || anyhow!("a time as 500ms, 60s, 5m or 2h");
     let digits = text.find(|it: char| !it.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);

@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use k2_kafka::{Feeder, Format, KafkaSettings};
-use k2_model::{InstrumentTable, Origin};
+use k2_model::InstrumentTable;
 use k2_operators::FileMark;
-use k2_operators::ingest::{Input, Lines};
+use k2_operators::ingest::Input;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
 use crate::input::InputArgument;
-use crate::kafka::{ClusterArgs, KafkaOptions};
-use crate::layers::Layers;
+use crate::kafka::ClusterArgs;
 use crate::publish::Written;
 use crate::screen::{self, Progress};
 use crate::signals::Interrupt;
@@ -60,19 +59,12 @@ pub struct ImportArgs {
 pub fn run(args: &ImportArgs) -> Result {
     let inputs = args.inputs.iter().map(|input| InputArgument::parse(input));
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
-    let mut layers = Layers::read(None, std::env::vars(), &args.cluster.sets)?;
-    args.cluster.over(&mut layers);
-    let options = KafkaOptions::of(&layers)?;
+    let options = args.cluster.options()?;
     let settings = options.required()?;
     let instruments = crate::settings::instruments(args.instruments.as_deref())?;
-    let format = args.format.unwrap_or(match settings.registry {
-        Some(_) => Format::Avro,
-        None => Format::Raw,
-    });
+    let format = args.format.unwrap_or(settings.format_default());
     let opened = inputs.iter().map(InputArgument::open).collect::<Result<Vec<_>, _>>()?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let interrupt = Interrupt::listen(runtime.handle())?;
+    let interrupt = Interrupt::listen()?;
     let mut positions = Positions::read(&args.positions)?;
     if args.again {
         positions.known.clear();
@@ -183,12 +175,15 @@ impl Import<'_> {
             if block.count == 0 {
                 break;
             }
-            error = feed_all(&mut feeder, &block, input.origin, written).err();
-            if error.is_none() {
-                feeder.publisher().producer().advance(lines.next_offset());
-                waiting.push_back((lines.next_offset(), lines.mark().clone()));
+            match feeder.feed_lines(&block.bytes, input.origin, block.first_offset) {
+                Ok(unreadable) => {
+                    written.note_unreadable(&unreadable);
+                    feeder.publisher().producer().advance(lines.next_offset());
+                    waiting.push_back((lines.next_offset(), lines.mark().clone()));
+                }
+                Err(failed) => error = Some(failed),
             }
-            let deliveries = feeder.publisher().deliveries();
+            let deliveries = feeder.publisher().producer().deliveries();
             progress.say(|| {
                 format!(
                     "{}: {} records read, {} messages in Kafka",
@@ -199,24 +194,12 @@ impl Import<'_> {
             });
             note_confirmed(&mut position, &mut waiting, deliveries.mark, positions)?;
         }
-        written.await_deliveries(feeder.publisher());
+        let producer = feeder.publisher().producer();
+        written.await_deliveries(producer);
         progress.finish();
-        let mark = feeder.publisher().deliveries().mark;
-        note_confirmed(&mut position, &mut waiting, mark, positions)?;
-        error.map_or(Ok(()), Err)
+        note_confirmed(&mut position, &mut waiting, producer.deliveries().mark, positions)?;
+        error.map_or(Ok(()), |error| Err(error.into()))
     }
-}
-
-fn feed_all(feeder: &mut Feeder, block: &Lines, origin: Origin, written: &mut Written) -> Result {
-    let lines = block.bytes.split_inclusive(|&byte| byte == b'\n');
-    for (line, number) in lines.zip(block.first_offset..) {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(reject) = feeder.feed(line, origin, number)? {
-            written.note_unreadable(&reject);
-        }
-    }
-    Ok(())
 }
 
 /// Notes the last block of which all is in Kafka.

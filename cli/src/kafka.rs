@@ -1,6 +1,7 @@
 //! Kafka as a person names it: flags, and the section `kafka` of the configuration.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -58,10 +59,25 @@ pub struct KafkaOptions {
 }
 
 impl ClusterArgs {
-    /// Puts the flags over `layers`.
-    pub fn over(&self, layers: &mut Layers) {
+    /// The configuration: `file`, or `k2.toml` if there is one; the environment; these flags.
+    pub fn layers(&self, file: Option<&Path>) -> Result<Layers> {
+        let mut layers = Layers::read(file, std::env::vars(), &self.sets)?;
         layers.set_kafka("brokers", self.brokers.as_deref());
         layers.set_kafka("registry", self.registry.as_deref());
+        Ok(layers)
+    }
+
+    /// The same flags, for another command.
+    pub fn arguments(&self) -> Vec<String> {
+        let named = [("--brokers", &self.brokers), ("--registry", &self.registry)];
+        let named = named.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?)));
+        let sets = self.sets.iter().map(|set| ("--set", set.clone()));
+        named.chain(sets).flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    }
+
+    /// What all of it says of Kafka, for a command that runs by itself.
+    pub fn options(&self) -> Result<KafkaOptions> {
+        KafkaOptions::of(&self.layers(None)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k2_kafka::{DeliveryFailure, Producer, Publisher};
+use k2_kafka::{DeliveryFailure, Producer};
 use k2_model::Reject;
 
 use crate::failure::{Failure, Result};
@@ -23,26 +23,24 @@ pub struct Written {
 }
 
 impl Written {
-    /// Notes a message that has no topic.
-    pub fn note_unreadable(&mut self, reject: &Reject) {
-        self.unreadable += 1;
-        if self.unreadable <= SHOWN_MAX {
-            screen::say(format!(
-                "record {} of {} is not written: {} ({})",
-                reject.at.offset,
-                reject.at.origin.source(),
-                reject.reason.as_str(),
-                reject.detail
-            ));
+    /// Notes messages that have no topic.
+    pub fn note_unreadable(&mut self, rejects: &[Reject]) {
+        for reject in rejects {
+            self.unreadable += 1;
+            if self.unreadable <= SHOWN_MAX {
+                screen::say(format!(
+                    "record {} of {} is not written: {} ({})",
+                    reject.at.offset,
+                    reject.at.origin.source(),
+                    reject.reason.as_str(),
+                    reject.detail
+                ));
+            }
         }
     }
 
     /// Waits until the brokers have confirmed everything, or have given it up.
-    pub fn await_deliveries(&mut self, publisher: &Publisher) {
-        self.await_producer(publisher.producer());
-    }
-
-    pub fn await_producer(&mut self, producer: &Producer) {
+    pub fn await_deliveries(&mut self, producer: &Producer) {
         // What is not delivered is in the counts, and told from there.
         let _told = producer.flush(FLUSH_PATIENCE);
         let deliveries = producer.deliveries();

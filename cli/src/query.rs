@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use k2_serve::{Engine, ErrorKind, Format, Request, write_rows};
+use k2_serve::{Answer, Engine, ErrorKind, Format, Request, write_rows};
 use k2_sinks::{Lake, LakeConfig};
 
 use crate::answer_meta::AnswerMeta;
@@ -98,17 +98,22 @@ impl QueryArgs {
     }
 }
 
-/// The answer of the committed tables, where no job runs.
+/// The answer of the committed tables, written.
 fn ask_tables(directory: &Path, statement: &str, format: Format) -> Result<(Vec<u8>, AnswerMeta)> {
-    let lake = Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?;
-    let settings = Settings::kept(directory, Layers::default())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let engine = Engine::offline(Arc::new(lake), settings.engine_config()).map_err(failure_of)?;
-    let answer = runtime.block_on(engine.query(Request::new(statement))).map_err(failure_of)?;
+    let answer = of_tables(directory, statement)?;
     let mut rows = Vec::new();
     write_rows(&answer, format, &mut rows)?;
     let meta = serde_json::from_value(serde_json::to_value(&answer.meta)?)?;
     Ok((rows, meta))
+}
+
+/// The answer of the committed tables, whether a job runs or not.
+pub fn of_tables(directory: &Path, statement: &str) -> Result<Answer> {
+    let lake = Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?;
+    let settings = Settings::kept(directory, Layers::default())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let engine = Engine::offline(Arc::new(lake), settings.engine_config()).map_err(failure_of)?;
+    runtime.block_on(engine.query(Request::new(statement))).map_err(failure_of)
 }
 
 /// A question that cannot be answered as it was put is the asker's to mend.

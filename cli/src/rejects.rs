@@ -4,24 +4,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use clap::{Args, Subcommand};
 use k2_kafka::{Message, Producer, ProducerOptions, Topics};
 use k2_model::RejectReason;
-use k2_serve::{Engine, Request};
-use k2_sinks::{Lake, LakeConfig};
 
+use crate::DATA_DIR_DEFAULT;
 use crate::failure::{Failure, Result, nearest};
 use crate::kafka::ClusterArgs;
-use crate::layers::Layers;
 use crate::publish::Written;
 use crate::query::{self, QueryArgs};
 use crate::screen;
 use crate::settings::Settings;
-use crate::{DATA_DIR_DEFAULT, SINK_ID};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -113,17 +109,13 @@ impl Which {
 
     /// The rejected messages that may become records, in order of their places.
     fn read(&self, directory: &Path) -> Result<Vec<Rejected>> {
-        let lake = Arc::new(Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?);
-        let settings = Settings::kept(directory, Layers::default())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let engine = Engine::offline(lake, settings.engine_config())?;
         let sql = format!(
             "SELECT source, raw FROM rejects WHERE {} AND reason <> '{}' \
              ORDER BY source, \"partition\", \"offset\"",
             self.condition(),
             NOT_REPLAYED.as_str()
         );
-        let answer = runtime.block_on(engine.query(Request::new(sql)))?;
+        let answer = query::of_tables(directory, &sql)?;
         Ok(answer.batches.iter().flat_map(rejected_of).collect())
     }
 }
@@ -170,9 +162,7 @@ fn write_lines(rejected: &[Rejected], path: &Path) -> Result {
 
 /// Sends each message to the topic that it came from.
 fn replay(rejected: &[Rejected], directory: &Path, cluster: &ClusterArgs) -> Result {
-    let mut layers = Layers::read(None, std::env::vars(), &cluster.sets)?;
-    cluster.over(&mut layers);
-    let options = Settings::kept(directory, layers)?.kafka;
+    let options = Settings::kept(directory, cluster.layers(None)?)?.kafka;
     let settings = options.required()?;
     let every = "*".parse().expect("a star is a pattern");
     let topics = Topics::connect(settings)?.list(&every)?;
@@ -202,7 +192,7 @@ fn replay(rejected: &[Rejected], directory: &Path, cluster: &ClusterArgs) -> Res
         ));
     }
     let mut written = Written::default();
-    written.await_producer(&producer);
+    written.await_deliveries(&producer);
     written.report()
 }
 

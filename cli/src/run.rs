@@ -122,12 +122,7 @@ pub fn run(args: RunArgs) -> Result {
     let inputs = inputs.iter().map(InputArgument::open).collect::<Result<Vec<_>, _>>()?;
     check_distinct(&inputs)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("k2-signals")
-        .enable_all()
-        .build()?;
-    let interrupt = Interrupt::listen(runtime.handle())?;
+    let interrupt = Interrupt::listen()?;
     let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
     let sink = SinkHealth::default();
     let lake = Arc::new(open_lake(&directory, args.take_over, &interrupt, &sink)?);
@@ -164,16 +159,14 @@ pub fn run(args: RunArgs) -> Result {
     summary::warn_of_ends(&ended);
     let printed = summary::print(&metrics, &live, started.elapsed()).map_err(Failure::output);
     // The process is at its end: its threads and its memory go with it, sooner than one by one.
-    std::mem::forget((runtime, live));
+    std::mem::forget(live);
     printed
 }
 
 impl RunArgs {
     /// The configuration, with the flags on top.
     fn layers(&self) -> Result<Layers> {
-        let environment = std::env::vars();
-        let mut layers = Layers::read(self.config.as_deref(), environment, &self.cluster.sets)?;
-        self.cluster.over(&mut layers);
+        let mut layers = self.cluster.layers(self.config.as_deref())?;
         layers.set_kafka("topics", self.topics.as_deref());
         layers.set_kafka("from", self.from.as_deref());
         layers.set_kafka("on_recreated_topic", self.on_recreated_topic.as_deref());

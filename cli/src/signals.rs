@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Failure, Result};
 use crate::screen;
@@ -17,34 +18,37 @@ const EXIT_ABORTED: i32 = 130;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on.
-    pub fn listen(runtime: &Handle) -> Result<Self> {
+    /// Listens from now on, on a thread of its own.
+    pub fn listen() -> Result<Self> {
+        let failed = |error| Failure::failed("listen for Ctrl-C", error);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (interrupts, terminations) = {
+            let _in_runtime = runtime.enter();
+            let interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
+            (interrupts, signal(SignalKind::terminate()).map_err(failed)?)
+        };
         let asked = Self::default();
         let seen = asked.clone();
-        let _in_runtime = runtime.enter();
-        let mut interrupts = listen_to(SignalKind::interrupt())?;
-        let mut terminations = listen_to(SignalKind::terminate())?;
-        runtime.spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupts.recv() => {}
-                    _ = terminations.recv() => {}
-                }
-                if seen.0.swap(true, Ordering::SeqCst) {
-                    screen::say("stopped at once; what was not committed is read again next time");
-                    std::process::exit(EXIT_ABORTED);
-                }
-                screen::say("stopping: draining and committing what was read; once more aborts");
-            }
-        });
+        let wait = move || runtime.block_on(seen.wait_for(interrupts, terminations));
+        thread::Builder::new().name("k2-signals".into()).spawn(wait).map_err(failed)?;
         Ok(asked)
+    }
+
+    async fn wait_for(self, mut interrupts: Signal, mut terminations: Signal) {
+        loop {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+            if self.0.swap(true, Ordering::SeqCst) {
+                screen::say("stopped at once; what was not committed is read again next time");
+                std::process::exit(EXIT_ABORTED);
+            }
+            screen::say("stopping: draining and committing what was read; once more aborts");
+        }
     }
 
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
-}
-
-fn listen_to(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
-    signal(kind).map_err(|error| Failure::failed("listen for Ctrl-C", error))
 }

@@ -8,18 +8,16 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use k2_kafka::{
     Assigned, Consumer, Creation, DEFAULT_RETENTION, Delivery, Format, KafkaSettings, Registry,
-    TopicName, TopicSpec, Topics, Watermarks, asset_class, register, value_subject,
+    TopicName, TopicSpec, Topics, Watermarks, register, value_subject,
 };
-use k2_model::codec::avro::{QUOTE_SCHEMA, TRADE_SCHEMA};
 use k2_model::time::NANOS_PER_MILLI;
-use k2_model::{DataType, InstrumentTable, Offsets, Origin};
+use k2_model::{InstrumentTable, Offsets, Origin};
 use k2_operators::ingest::Clock;
 use k2_sinks::{Lake, LakeConfig};
 
 use crate::clock::RealClock;
 use crate::failure::{Failure, Result};
-use crate::kafka::{ClusterArgs, KafkaOptions};
-use crate::layers::Layers;
+use crate::kafka::ClusterArgs;
 use crate::screen::{self, count};
 use crate::settings::Settings;
 use crate::{DATA_DIR_DEFAULT, SINK_ID};
@@ -90,9 +88,7 @@ pub fn run(args: TopicsArgs) -> Result {
 }
 
 fn create(args: &CreateArgs) -> Result {
-    let mut layers = Layers::read(None, std::env::vars(), &args.cluster.sets)?;
-    args.cluster.over(&mut layers);
-    let options = KafkaOptions::of(&layers)?;
+    let options = args.cluster.options()?;
     let settings = options.required()?;
     let format = args.format(settings)?;
     let names = args.names()?;
@@ -126,15 +122,10 @@ fn create(args: &CreateArgs) -> Result {
 
 fn register_all(registry: &Registry, names: &[TopicName], out: &mut impl Write) -> Result {
     for name in names {
-        let schema = match name.data_type {
-            DataType::Trades => TRADE_SCHEMA,
-            DataType::Quotes => QUOTE_SCHEMA,
-            // Book updates are raw: their levels are not kept.
-            DataType::Depth => continue,
-        };
-        let subject = value_subject(&name.to_string());
-        let id = register(registry, &subject, schema)?;
-        writeln!(out, "{subject:<44} schema {id}").map_err(Failure::output)?;
+        if let Some(id) = register(registry, name)? {
+            let subject = value_subject(&name.to_string());
+            writeln!(out, "{subject:<44} schema {id}").map_err(Failure::output)?;
+        }
     }
     Ok(())
 }
@@ -145,23 +136,15 @@ impl CreateArgs {
             (Some(Format::Avro), None) => Err(Failure::usage(
                 "--format avro: its schemas have to be in a registry; name it with --registry",
             )),
-            (Some(format), _) => Ok(format),
-            (None, Some(_)) => Ok(Format::Avro),
-            (None, None) => Ok(Format::Raw),
+            (format, _) => Ok(format.unwrap_or(settings.format_default())),
         }
     }
 
     fn names(&self) -> Result<Vec<TopicName>> {
         let instruments = InstrumentTable::shipped();
-        let mut names = Vec::new();
-        for venue in &self.venues {
-            let class = asset_class(venue, &instruments);
-            for data_type in DataType::ALL {
-                let name = TopicName::new(class, data_type, venue);
-                names.push(name.map_err(|error| Failure::usage(error.to_string()))?);
-            }
-        }
-        Ok(names)
+        let names = self.venues.iter().map(|venue| TopicName::all_of(venue, &instruments));
+        let names = names.collect::<Result<Vec<_>, _>>();
+        names.map(|names| names.concat()).map_err(|error| Failure::usage(error.to_string()))
     }
 
     fn spec(&self, name: &TopicName) -> TopicSpec {
@@ -179,9 +162,7 @@ impl CreateArgs {
 fn lag(args: &LagArgs) -> Result {
     let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
     let lake = Lake::open_read_only(LakeConfig::new(&directory, SINK_ID))?;
-    let mut layers = Layers::read(None, std::env::vars(), &args.cluster.sets)?;
-    args.cluster.over(&mut layers);
-    let options = Settings::kept(&directory, layers)?.kafka;
+    let options = Settings::kept(&directory, args.cluster.layers(None)?)?.kafka;
     let settings = options.required()?;
     let topics = Topics::connect(settings)?;
     let position = lake.position();
@@ -233,12 +214,8 @@ fn ages_ms(
         (next < end.high).then_some((*origin, next))
     });
     let behind: Vec<(Origin, u64)> = behind.collect();
-    let assigned = behind.iter().map(|(origin, next)| Assigned {
-        topic: origin.source().into(),
-        partition: origin.partition(),
-        next: *next,
-    });
-    let assigned: Vec<Assigned> = assigned.collect();
+    let assigned: Vec<_> =
+        behind.iter().map(|(origin, next)| Assigned::of(*origin, *next)).collect();
     let mut ages = BTreeMap::new();
     let mut consumer = Consumer::new(settings)?;
     consumer.assign(&assigned)?;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k2_kafka::{Feeder, Format, KafkaSettings, RegistrySettings, TopicName, TopicSpec, Topics};
-use k2_kafka::{asset_class, register, value_subject};
-use k2_model::codec::avro::{QUOTE_SCHEMA, TRADE_SCHEMA};
-use k2_model::{DataType, InstrumentTable, Origin, Reject};
+use k2_kafka::{
+    Feeder, Format, KafkaSettings, RegistrySettings, TopicName, TopicSpec, Topics, register,
+};
+use k2_model::{InstrumentTable, Origin, Reject};
 use k2_operators::ingest::KafkaInput;
 use k2_operators::ingest::kafka::{From, OnLost, OnRecreated};
 use k2_operators::kit::dependency::Health;
@@ -30,7 +30,7 @@ impl Cluster {
 
     /// How K2 finds both.
     pub fn settings(&self) -> KafkaSettings {
-        settings(self.broker.address(), Some(&self.registry.url()))
+        settings(self.broker.address(), &self.registry.url())
     }
 
     /// Makes the topics of `venue`. Those of Avro get their schemas.
@@ -39,7 +39,8 @@ impl Cluster {
     /// If the broker or the registry will not.
     pub fn create_topics(&self, venue: &str, partitions: i32, format: Format) {
         let topics = Topics::connect(&self.settings()).expect("the broker is up");
-        let names = topic_names(venue);
+        let names =
+            TopicName::all_of(venue, &InstrumentTable::shipped()).expect("a venue has topics");
         let spec = |name| TopicSpec { partitions, ..TopicSpec::new(name) };
         let specs: Vec<_> = names.iter().map(spec).collect();
         topics.create(&specs).expect("the broker makes topics");
@@ -49,13 +50,7 @@ impl Cluster {
         let settings = self.settings().registry.expect("a cluster has a registry");
         let registry = k2_kafka::Registry::new(&settings).expect("its URL is one");
         for name in names {
-            let schema = match name.data_type {
-                DataType::Trades => TRADE_SCHEMA,
-                DataType::Quotes => QUOTE_SCHEMA,
-                DataType::Depth => continue,
-            };
-            let subject = value_subject(&name.to_string());
-            register(&registry, &subject, schema).expect("the registry takes our schema");
+            register(&registry, &name).expect("the registry takes our schema");
         }
     }
 
@@ -68,12 +63,8 @@ impl Cluster {
         let mut feeder =
             Feeder::connect(&self.settings(), format, venue, &InstrumentTable::shipped())
                 .expect("both are up");
-        let origin = Origin::new("written", 0);
-        let mut unwritten = Vec::new();
-        let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        for (line, position) in lines.zip(0..) {
-            unwritten.extend(feeder.feed(line, origin, position).expect("the topic is there"));
-        }
+        let written = feeder.feed_lines(bytes, Origin::new("written", 0), 0);
+        let unwritten = written.expect("the topics are there");
         let flushed = feeder.publisher().producer().flush(FLUSH_PATIENCE);
         flushed.expect("everything is delivered");
         unwritten
@@ -81,16 +72,12 @@ impl Cluster {
 }
 
 /// How K2 finds a broker and a registry that are not secured.
-pub fn settings(broker: SocketAddr, registry: Option<&str>) -> KafkaSettings {
-    let registry = registry.map(|url| RegistrySettings {
-        url: url.to_owned(),
-        user: None,
-        password: None,
-        ca: None,
-    });
+pub fn settings(broker: SocketAddr, registry: &str) -> KafkaSettings {
+    let registry = RegistrySettings { url: registry.to_owned(), ..RegistrySettings::default() };
     let properties = [("reconnect.backoff.max.ms", "500")];
     let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    KafkaSettings { brokers: broker.to_string(), properties: properties.into(), registry }
+    let (brokers, properties) = (broker.to_string(), properties.into());
+    KafkaSettings { brokers, properties, registry: Some(registry) }
 }
 
 /// All topics named `market.*`, from their start.
@@ -104,11 +91,4 @@ pub fn input(settings: KafkaSettings) -> KafkaInput {
         formats: Default::default(),
         health: Arc::<Health>::default(),
     }
-}
-
-/// The topics of a venue: trades, quotes, depth.
-pub fn topic_names(venue: &str) -> Vec<TopicName> {
-    let class = asset_class(venue, &InstrumentTable::shipped());
-    let name = |data_type| TopicName::new(class, data_type, venue);
-    DataType::ALL.map(|data_type| name(data_type).expect("a venue has topics")).into()
 }
