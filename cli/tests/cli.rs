@@ -11,6 +11,8 @@ mod support;
 mod inputs;
 #[path = "cli/jobs.rs"]
 mod jobs;
+#[path = "cli/kafka.rs"]
+mod kafka;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/recordings.rs"]

@@ -1,8 +1,12 @@
 //! Jobs that read a real broker, against the oracle and against the same messages from a file.
 
 mod broker;
+mod client;
 mod crash;
+mod fence;
+mod foreign;
 mod formats;
+mod registry;
 mod topics;
 
 use std::path::PathBuf;

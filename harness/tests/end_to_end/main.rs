@@ -8,4 +8,5 @@ mod faults;
 mod fence;
 mod kafka;
 mod live;
+mod parts;
 mod support;

@@ -1,8 +1,10 @@
 //! What the cases share: a market with every flaw, what must come of it, and the comparison.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use k2_harness::answers::Asker;
@@ -199,4 +201,39 @@ impl Dice {
             items.swap(at, self.below(at as u64 + 1) as usize);
         }
     }
+}
+
+/// The checkout. Asked for at run time: a build may outlive the checkout that it was made in.
+pub fn root() -> PathBuf {
+    let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
+    Path::new(&of_crate).parent().expect("a crate is in the workspace").to_owned()
+}
+
+/// A Python with a client of Kafka.
+pub fn python() -> Option<OsString> {
+    let python = std::env::var_os("K2_READERS");
+    if python.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
+        eprintln!("SKIPPED: K2_READERS names no Python with a client of Kafka; ./test does");
+    }
+    python
+}
+
+/// What a command prints that succeeds.
+#[track_caller]
+pub fn finish(mut command: Command, input: &str) -> String {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The client in Python, which is not ours: `arguments` begin with what it is to do.
+pub fn kafka_avro(python: &OsStr, broker: &str, registry: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python);
+    command.arg(root().join("scripts/kafka_avro.py")).arg(arguments[0]);
+    command.args(["--brokers", broker, "--registry", registry]).args(&arguments[1..]);
+    command
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use k2_harness::cluster::input;
 use k2_harness::job::JobSetup;
-use k2_kafka::{CircuitState, Format};
+use k2_kafka::{CircuitState, Feeder, Format};
+use k2_model::{InstrumentTable, Origin};
 use k2_operators::kit::dependency::Health;
 
 use super::{Stage, wait_for_records, wait_until};
@@ -58,9 +59,11 @@ fn a_registry_that_is_down_is_waited_for_at_the_start_and_in_the_middle() {
     let bytes = market(MESSAGES, 22, FLAWS);
     let expected = Expected::of(&bytes);
     let Some(mut stage) = Stage::set(4, Format::Avro) else { return };
-    stage.cluster.write(VENUE, Format::Avro, &bytes);
+    let (settings, instruments) = (stage.cluster.settings(), InstrumentTable::shipped());
+    let mut feeder = Feeder::connect(&settings, Format::Avro, VENUE, &instruments).unwrap();
+    feed(&mut feeder, &bytes);
     stage.cluster.registry.refuse();
-    let input = input(stage.cluster.settings());
+    let input = input(settings);
     let health = input.health.clone();
     let job = JobSetup::of_kafka(&stage.data(), input).follow().start().unwrap();
     wait_until("it is seen that the registry is away", || is_away(&health, "registry"));
@@ -72,12 +75,17 @@ fn a_registry_that_is_down_is_waited_for_at_the_start_and_in_the_middle() {
     // What is known is read on while the registry is away.
     stage.cluster.registry.refuse();
     let more = market(2_000, 23, FLAWS);
-    stage.cluster.registry.accept();
-    stage.cluster.write(VENUE, Format::Avro, &more);
-    wait_until("more is read", || job.metrics().ingest_records.get() > written);
+    feed(&mut feeder, &more);
+    let expected = Expected::of(&[bytes, more].concat());
+    let tally = expected.oracle.tally();
+    wait_for_records(&job, tally.trades + tally.quotes + tally.depth_updates);
     job.stop();
     job.wait().unwrap();
-    let both = [bytes, more].concat();
-    let unwritten = Expected::of(&both);
-    unwritten.check_result(&stage.answers(), "registry down");
+    expected.check_result(&stage.answers(), "registry down");
+}
+
+/// Writes all lines of `bytes`, with schemas that it has registered before if it can.
+fn feed(feeder: &mut Feeder, bytes: &[u8]) {
+    feeder.feed_lines(bytes, Origin::new("fed", 0), 0).unwrap();
+    feeder.publisher().producer().flush(PAUSE).unwrap();
 }

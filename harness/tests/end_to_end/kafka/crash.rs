@@ -24,7 +24,7 @@ const WORKERS: &str = "K2_KAFKA_CRASH_WORKERS";
 fn job() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let variable = |name| std::env::var(name).unwrap();
-    let settings = settings(variable(BROKER).parse().unwrap(), Some(&variable(REGISTRY)));
+    let settings = settings(variable(BROKER).parse().unwrap(), &variable(REGISTRY));
     let setup = JobSetup::of_kafka(Path::new(&dir), input(settings));
     setup.workers(variable(WORKERS).parse().unwrap()).batch_bytes(4_000_000).run().unwrap();
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k2_dataflows::Error;
-use k2_harness::cluster::{input, topic_names};
+use k2_harness::cluster::input;
 use k2_harness::job::JobSetup;
 use k2_harness::parts::BrokerOptions;
-use k2_kafka::{Format, Message, Producer, ProducerOptions};
+use k2_kafka::{Format, Message, Producer, ProducerOptions, TopicName};
+use k2_model::InstrumentTable;
 use k2_operators::ingest::kafka::OnRecreated;
 
 use super::{Stage, wait_for_records, wait_until};
@@ -101,6 +102,30 @@ fn a_topic_that_was_made_again_stops_the_job_until_it_is_told_to_restart() {
 }
 
 #[test]
+fn a_topic_that_is_made_again_while_it_is_read_stops_the_job() {
+    let Some(stage) = Stage::set(1, Format::Raw) else { return };
+    let job = stage.setup().follow().start().unwrap();
+    produce(&stage, 0, &(1..=100).map(trade).collect::<Vec<_>>());
+    wait_for_records(&job, 100);
+    let tools = stage.cluster.broker.tools();
+    tools.run("TopicCommand", &["--delete", "--topic", TRADES], "");
+    tools.create_topic(TRADES, 1);
+    // As many as there were, so that no offset is out of range.
+    produce(&stage, 0, &(201..=350).map(trade).collect::<Vec<_>>());
+    wait_until("the job has stopped", || job.is_finished());
+    let stopped = job.wait().unwrap_err();
+    assert!(stopped.to_string().contains("--on-recreated-topic restart"), "{stopped}");
+    let mut again = input(stage.cluster.settings());
+    again.on_recreated = OnRecreated::Restart;
+    JobSetup::of_kafka(&stage.data(), again).run().unwrap();
+    let found = places(&stage);
+    assert!(found.values().all(|&times| times == 1));
+    // Those of the old topic that no commit had are gone with it.
+    let new = found.keys().filter(|place| place.contains('@')).count();
+    assert_eq!(new, 150, "{found:?}");
+}
+
+#[test]
 fn messages_that_retention_took_are_a_gap_and_the_job_goes_on() {
     let short = BrokerOptions::default().set("log.retention.check.interval.ms", "500");
     let Some(stage) = Stage::set_with(1, Format::Raw, short) else { return };
@@ -179,5 +204,6 @@ fn messages_that_come_twice_count_once() {
     }
     stage.setup().run().unwrap();
     expected.check_result(&stage.answers(), "twice");
-    assert_eq!(topic_names(VENUE)[0].to_string(), TRADES);
+    let names = TopicName::all_of(VENUE, &InstrumentTable::shipped()).unwrap();
+    assert_eq!(names[0].to_string(), TRADES);
 }

@@ -4,15 +4,16 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
 
-use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use k2_harness::parts::{Broker, BrokerOptions, Parts, Registry};
 use serde_json::{Value, json};
+
+use crate::support::{finish, kafka_avro, python, root, wait_until};
 
 #[test]
 fn a_broker_keeps_what_it_has_when_it_is_killed_or_stopped_and_started_again() {
@@ -120,7 +121,7 @@ fn holder() {
 fn nothing_is_left_of_the_parts_of_a_process_that_was_killed() {
     let Some(parts) = Parts::find() else { return };
     let mut holder = Command::new(std::env::current_exe().unwrap());
-    holder.args(["holder", "--exact", "--nocapture", "--test-threads=1"]).env(HOLD, "1");
+    holder.args(["parts::holder", "--exact", "--nocapture", "--test-threads=1"]).env(HOLD, "1");
     let mut holder = holder.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok);
     let said = lines.into_iter().find_map(|line| line.strip_prefix(HOLD).map(str::to_owned));
@@ -188,15 +189,8 @@ fn a_python_client_writes_and_reads_avro_through_broker_and_registry() {
     let registry = Registry::start(&parts);
     broker.tools().create_topic("prices", 2);
     let python = |arguments: &[&str], input: &str| {
-        let at = [&broker.address().to_string(), "--registry", &registry.url()].map(str::to_owned);
-        let mut command = Command::new(&python);
-        command
-            .arg(root().join("scripts/kafka_avro.py"))
-            .args(&arguments[..1])
-            .arg("--brokers")
-            .args(at)
-            .args(&arguments[1..]);
-        finish(command, input)
+        let (broker, registry) = (broker.address().to_string(), registry.url());
+        finish(kafka_avro(&python, &broker, &registry, arguments), input)
     };
     let schema = broker.folder().join("price.avsc");
     std::fs::write(&schema, PRICE_SCHEMA).unwrap();
@@ -262,44 +256,8 @@ const PRICE_SCHEMA: &str = r#"{"type": "record", "name": "Price", "namespace": "
     {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}},
     {"name": "conditions", "type": {"type": "array", "items": "string"}, "default": []}]}"#;
 
-/// The checkout. Asked for at run time: a build may outlive the checkout that it was made in.
-fn root() -> PathBuf {
-    let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
-    Path::new(&of_crate).parent().expect("a crate is in the workspace").to_owned()
-}
-
-/// A Python with a client of Kafka.
-fn python() -> Option<OsString> {
-    let python = std::env::var_os("K2_READERS");
-    if python.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
-        eprintln!("SKIPPED: K2_READERS names no Python with a client of Kafka; ./test does");
-    }
-    python
-}
-
-/// What a command prints that succeeds.
-#[track_caller]
-fn finish(mut command: Command, input: &str) -> String {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Whether there is such a process, and not only its exit status.
 fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !happened() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -1,5 +1,4 @@
-//! Against a real broker and a real registry, whose addresses are in `K2_TEST_BROKERS`
-//! (`host:port`) and `K2_TEST_REGISTRY` (a URL). A test without its address says that it is skipped.
+//! The client of Kafka by itself: topics, producer, offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use k2_harness::parts::{Broker, BrokerOptions, Parts};
 use k2_kafka::{
-    Compatibility, Context, Creation, ErrorKind, KafkaSettings, MESSAGE_BYTES_MAX, Message,
-    Producer, ProducerOptions, Registry, RegistrySettings, Role, TopicInfo, TopicPattern,
-    TopicSpec, Topics, Watermarks, value_subject,
+    Context, Creation, ErrorKind, KafkaSettings, MESSAGE_BYTES_MAX, Message, Producer,
+    ProducerOptions, Role, TopicInfo, TopicPattern, TopicSpec, Topics, Watermarks,
 };
 use k2_model::Origin;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -25,18 +24,33 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 4;
 
-/// Where the broker is, or `None` after saying that there is none.
-fn kafka() -> Option<KafkaSettings> {
-    let brokers = address("K2_TEST_BROKERS")?;
-    Some(KafkaSettings { brokers, ..KafkaSettings::default() })
-}
+type Check = fn(&KafkaSettings);
 
-fn address(variable: &str) -> Option<String> {
-    let address = std::env::var(variable).ok();
-    if address.is_none() {
-        eprintln!("skipped: {variable} is not set");
+/// One broker for all: each check has topics of its own.
+#[test]
+fn a_client_does_what_it_says() {
+    let Some(parts) = Parts::find() else { return };
+    let broker = Broker::start(&parts, BrokerOptions::default());
+    let brokers = broker.address().to_string();
+    let settings = KafkaSettings { brokers, ..KafkaSettings::default() };
+    let checks: [Check; 13] = [
+        a_topic_is_made_once_and_found_by_name_and_pattern,
+        a_topic_that_is_named_has_to_exist,
+        a_topic_that_was_made_again_has_another_id,
+        kafkas_own_topics_are_only_meant_by_name,
+        more_replicas_than_brokers_are_refused,
+        what_is_sent_arrives_once_in_order_and_moves_the_mark,
+        a_key_goes_where_a_java_producer_puts_it,
+        messages_pass_up_to_the_limit_and_no_larger_ones,
+        a_message_to_a_topic_that_there_is_not_is_undelivered_and_holds_the_mark,
+        partitions_say_where_they_begin_and_end_and_were_at_a_time,
+        messages_of_an_open_transaction_are_not_there_to_read,
+        a_producer_serves_several_threads,
+        what_a_group_has_committed_is_known_without_joining_it,
+    ];
+    for check in checks {
+        check(&settings);
     }
-    address
 }
 
 /// A name that no other test takes.
@@ -95,13 +109,11 @@ fn read(settings: &KafkaSettings, topic: &TopicInfo) -> BTreeMap<i32, Vec<OwnedM
 }
 
 fn admin(settings: &KafkaSettings) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().unwrap()
+    ClientConfig::new().set("bootstrap.servers", settings.brokers).create().unwrap()
 }
 
-#[test]
-fn a_topic_is_made_once_and_found_by_name_and_pattern() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn a_topic_is_made_once_and_found_by_name_and_pattern(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     assert_eq!(topics.cluster_id().len(), 22, "{}", topics.cluster_id());
     let name = new_name();
     let (first, second) = (format!("{name}.a"), format!("{name}.b"));
@@ -119,23 +131,19 @@ fn a_topic_is_made_once_and_found_by_name_and_pattern() {
     assert_eq!(found(&topics, &format!("{name}.?x")).unwrap(), []);
 }
 
-#[test]
-fn a_topic_that_is_named_has_to_exist() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn a_topic_that_is_named_has_to_exist(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let name = new_name();
     let error = found(&topics, &name).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTopic);
     assert!(error.to_string().contains(&name), "{error}");
 }
 
-#[test]
-fn a_topic_that_was_made_again_has_another_id() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn a_topic_that_was_made_again_has_another_id(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    block_on(admin(&settings).delete_topics(&[&topic.name], &options)).unwrap()[0].clone().unwrap();
+    block_on(admin(settings).delete_topics(&[&topic.name], &options)).unwrap()[0].clone().unwrap();
     // The name is free once the brokers have forgotten it.
     while found(&topics, &topic.name).is_ok() {
         thread::sleep(Duration::from_millis(20));
@@ -145,34 +153,28 @@ fn a_topic_that_was_made_again_has_another_id() {
     assert_ne!(again.id, topic.id);
 }
 
-#[test]
-fn kafkas_own_topics_are_only_meant_by_name() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn kafkas_own_topics_are_only_meant_by_name(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     // Committing makes Kafka make the topic that it keeps offsets in.
-    commit(&settings, &topic, &new_name(), 0);
+    commit(settings, &topic, &new_name(), 0);
     let all = found(&topics, "*").unwrap();
     assert!(all.contains(&topic), "{all:?}");
     assert!(all.iter().all(|topic| !topic.name.starts_with("__")), "{all:?}");
     assert_eq!(found(&topics, "__consumer_offsets").unwrap().len(), 1);
 }
 
-#[test]
-fn more_replicas_than_brokers_are_refused() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn more_replicas_than_brokers_are_refused(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let error = topics.create(&[TopicSpec { replicas: Some(99), ..spec(&new_name()) }]);
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("brokers"), "{error}");
 }
 
-#[test]
-fn what_is_sent_arrives_once_in_order_and_moves_the_mark() {
-    let Some(settings) = kafka() else { return };
+fn what_is_sent_arrives_once_in_order_and_moves_the_mark(settings: &KafkaSettings) {
     const MESSAGES: u64 = 100_000;
-    let topics = Topics::connect(&settings).unwrap();
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     // A queue that is full most of the time.
     let mut small = settings.clone();
@@ -193,7 +195,7 @@ fn what_is_sent_arrives_once_in_order_and_moves_the_mark() {
     producer.flush(PATIENCE).unwrap();
     let deliveries = producer.deliveries();
     assert_eq!((deliveries.delivered, deliveries.mark), (MESSAGES, MESSAGES));
-    let read = read(&settings, &topic);
+    let read = read(settings, &topic);
     let mut numbers = BTreeSet::new();
     for messages in read.values() {
         let of_partition: Vec<u64> = messages.iter().map(number).collect();
@@ -209,9 +211,7 @@ fn number(message: &OwnedMessage) -> u64 {
 }
 
 /// What Java's producer computes: `toPositive(murmur2(key)) % partitions`, by its own test data.
-#[test]
-fn a_key_goes_where_a_java_producer_puts_it() {
-    let Some(settings) = kafka() else { return };
+fn a_key_goes_where_a_java_producer_puts_it(settings: &KafkaSettings) {
     let hashes = [
         ("21", -973_932_308_i32),
         ("foobar", -790_332_482),
@@ -219,9 +219,9 @@ fn a_key_goes_where_a_java_producer_puts_it() {
         ("a-little-bit-longer-string", -1_486_304_829),
         ("abc", 479_470_107),
     ];
-    let topics = Topics::connect(&settings).unwrap();
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
-    let producer = producer(&settings);
+    let producer = producer(settings);
     for (key, _) in hashes {
         producer.send(message(&topic, key, b"x")).unwrap();
     }
@@ -230,7 +230,7 @@ fn a_key_goes_where_a_java_producer_puts_it() {
     for (key, hash) in hashes {
         expected.entry((hash & i32::MAX) % PARTITIONS).or_default().insert(key);
     }
-    let read = read(&settings, &topic);
+    let read = read(settings, &topic);
     let keys = |messages: &[OwnedMessage]| -> BTreeSet<String> {
         let key =
             |message: &OwnedMessage| String::from_utf8(message.key().unwrap().into()).unwrap();
@@ -244,12 +244,10 @@ fn a_key_goes_where_a_java_producer_puts_it() {
     assert_eq!(found, expected.collect());
 }
 
-#[test]
-fn messages_pass_up_to_the_limit_and_no_larger_ones() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn messages_pass_up_to_the_limit_and_no_larger_ones(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
-    let producer = producer(&settings);
+    let producer = producer(settings);
     // Noise, which does not get smaller when it is packed.
     let mut state = 1_u64;
     let mut noise = |bytes: usize| -> Vec<u8> {
@@ -273,15 +271,15 @@ fn messages_pass_up_to_the_limit_and_no_larger_ones() {
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(error.to_string().contains("8388609 B"), "{error}");
     producer.flush(PATIENCE).unwrap();
-    let read = read(&settings, &topic).remove(&0).unwrap();
+    let read = read(settings, &topic).remove(&0).unwrap();
     let read: Vec<&[u8]> = read.iter().map(|message| message.payload().unwrap()).collect();
     assert!(read == values, "{:?}", read.iter().map(|value| value.len()).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_message_to_a_topic_that_there_is_not_is_undelivered_and_holds_the_mark() {
-    let Some(settings) = kafka() else { return };
-    let mut hasty = settings;
+fn a_message_to_a_topic_that_there_is_not_is_undelivered_and_holds_the_mark(
+    settings: &KafkaSettings,
+) {
+    let mut hasty = settings.clone();
     hasty.properties.insert("topic.metadata.propagation.max.ms".into(), "500".into());
     let producer = producer(&hasty);
     let name = new_name();
@@ -337,10 +335,8 @@ fn seconds(number: i64) -> i64 {
     1_000_000 + 1_000 * number
 }
 
-#[test]
-fn partitions_say_where_they_begin_and_end_and_were_at_a_time() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn partitions_say_where_they_begin_and_end_and_were_at_a_time(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     let origins: Vec<Origin> = topic.origins().collect();
     let is_everywhere = |low, high| {
@@ -348,7 +344,7 @@ fn partitions_say_where_they_begin_and_end_and_were_at_a_time() {
         found.len() == origins.len() && found.values().all(|one| *one == Watermarks { low, high })
     };
     assert!(is_everywhere(0, 0));
-    fill(&settings, &topic, 10);
+    fill(settings, &topic, 10);
     assert!(is_everywhere(0, 10));
     let at = |timestamp_ms| {
         let offsets = topics.offsets_for_time(&origins, timestamp_ms).unwrap();
@@ -363,7 +359,7 @@ fn partitions_say_where_they_begin_and_end_and_were_at_a_time() {
         let (source, partition) = (origin.source(), origin.partition());
         deleted.add_partition_offset(source, partition, Offset::Offset(6)).unwrap();
     }
-    block_on(admin(&settings).delete_records(&deleted, &AdminOptions::new())).unwrap();
+    block_on(admin(settings).delete_records(&deleted, &AdminOptions::new())).unwrap();
     assert!(is_everywhere(6, 10));
     assert_eq!(at(0), 6);
     let missing = Origin::new(&topic.name, PARTITIONS);
@@ -372,13 +368,11 @@ fn partitions_say_where_they_begin_and_end_and_were_at_a_time() {
     assert!(error.to_string().contains("has 4 partitions, and none of number 4"), "{error}");
 }
 
-#[test]
-fn messages_of_an_open_transaction_are_not_there_to_read() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn messages_of_an_open_transaction_are_not_there_to_read(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &settings.brokers).set("transactional.id", new_name());
+    config.set("bootstrap.servers", settings.brokers).set("transactional.id", new_name());
     let writer: BaseProducer = config.create().unwrap();
     let origin = Origin::new(&topic.name, 0);
     let end = || topics.watermarks(&[origin]).unwrap()[&origin].high;
@@ -398,16 +392,14 @@ fn messages_of_an_open_transaction_are_not_there_to_read() {
         thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(end(), 4);
-    assert_eq!(read(&settings, &topic)[&0].len(), 3);
+    assert_eq!(read(settings, &topic)[&0].len(), 3);
 }
 
-#[test]
-fn a_producer_serves_several_threads() {
-    let Some(settings) = kafka() else { return };
+fn a_producer_serves_several_threads(settings: &KafkaSettings) {
     const EACH: u64 = 5_000;
-    let topics = Topics::connect(&settings).unwrap();
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
-    let producer = producer(&settings);
+    let producer = producer(settings);
     thread::scope(|scope| {
         for thread in 0..4 {
             let (producer, topic) = (&producer, &topic);
@@ -420,79 +412,27 @@ fn a_producer_serves_several_threads() {
         }
     });
     producer.flush(PATIENCE).unwrap();
-    let numbers: BTreeSet<u64> = read(&settings, &topic).values().flatten().map(number).collect();
+    let numbers: BTreeSet<u64> = read(settings, &topic).values().flatten().map(number).collect();
     assert!(numbers.into_iter().eq(0..4 * EACH));
 }
 
 /// Lets `group` commit `offset` in partition 1.
 fn commit(settings: &KafkaSettings, topic: &TopicInfo, group: &str, offset: i64) {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &settings.brokers).set("group.id", group);
+    config.set("bootstrap.servers", settings.brokers).set("group.id", group);
     let consumer: BaseConsumer = config.create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic.name, 1, Offset::Offset(offset)).unwrap();
     consumer.commit(&list, CommitMode::Sync).unwrap();
 }
 
-#[test]
-fn what_a_group_has_committed_is_known_without_joining_it() {
-    let Some(settings) = kafka() else { return };
-    let topics = Topics::connect(&settings).unwrap();
+fn what_a_group_has_committed_is_known_without_joining_it(settings: &KafkaSettings) {
+    let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     let origins: Vec<Origin> = topic.origins().collect();
     let group = new_name();
     assert!(topics.committed(&group, &origins).unwrap().is_empty());
-    commit(&settings, &topic, &group, 42);
+    commit(settings, &topic, &group, 42);
     let committed: Vec<_> = topics.committed(&group, &origins).unwrap().iter().collect();
     assert_eq!(committed, [(origins[1], 42)]);
-}
-
-#[test]
-fn a_registry_keeps_schemas_and_refuses_those_that_do_not_follow() {
-    let Some(url) = address("K2_TEST_REGISTRY") else { return };
-    let registry = Registry::new(&RegistrySettings { url, ..RegistrySettings::default() }).unwrap();
-    registry.check().unwrap();
-    let subject = value_subject(&new_name());
-    let schema = |fields: &str| {
-        // A record of its own, so that no other run has registered the same schema.
-        let name = subject.replace(['.', '-'], "_");
-        format!(r#"{{"type":"record","name":"{name}","fields":[{fields}]}}"#)
-    };
-    let first = schema(r#"{"name":"a","type":"long"}"#);
-    assert!(!registry.has_subject(&subject).unwrap());
-    assert_eq!(registry.latest(&subject).unwrap(), None);
-    registry.check_compatible(&subject, &first).unwrap();
-    let id = registry.register(&subject, &first).unwrap();
-    registry.set_compatibility(&subject, Compatibility::Backward).unwrap();
-    assert_eq!(registry.register(&subject, &first).unwrap(), id, "it is there already");
-    assert_eq!(registry.schema_by_id(id).unwrap().as_deref(), Some(first.as_str()));
-    assert_eq!(registry.schema_by_id(id + 1_000_000).unwrap(), None);
-    assert!(registry.has_subject(&subject).unwrap());
-    let other_type = schema(r#"{"name":"a","type":"string"}"#);
-    let no_default = schema(r#"{"name":"a","type":"long"},{"name":"b","type":"long"}"#);
-    for bad in [other_type, no_default] {
-        for result in
-            [registry.check_compatible(&subject, &bad), registry.register(&subject, &bad).map(drop)]
-        {
-            let error = result.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
-        }
-    }
-    let next = schema(r#"{"name":"a","type":"long"},{"name":"b","type":"long","default":0}"#);
-    registry.check_compatible(&subject, &next).unwrap();
-    let next_id = registry.register(&subject, &next).unwrap();
-    assert_ne!(next_id, id);
-    assert_eq!(registry.latest(&subject).unwrap(), Some((next_id, next)));
-    let error = registry.register(&subject, "no schema").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-}
-
-#[test]
-fn a_web_server_that_is_no_registry_is_told_apart() {
-    let Some(url) = address("K2_TEST_REGISTRY") else { return };
-    // The registry's own server, one part of the path too short.
-    let short = url.trim_end_matches('/').rsplit_once('/').unwrap().0.to_owned();
-    let settings = RegistrySettings { url: short, ..RegistrySettings::default() };
-    let error = Registry::new(&settings).unwrap().check().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotARegistry, "{error}");
 }
