@@ -4,12 +4,15 @@
 #![allow(clippy::disallowed_methods, reason = "a bench measures with the clock")]
 
 pub mod dedup;
+pub mod freshness;
 pub mod kafka;
 pub mod replay;
 mod report;
 pub mod restart;
 mod run;
+mod stage;
 pub mod storage;
 
 pub use report::{Figure, Report};
 pub use run::Error;
+pub use stage::Named;

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use k2_benches::{dedup, kafka, replay, restart, storage};
+use k2_benches::{Named, dedup, freshness, kafka, replay, restart, storage};
 use k2_kafka::Format;
 
 use crate::failure::{Failure, Result};
-use crate::kafka::{ClusterArgs, KafkaOptions};
-use crate::layers::Layers;
+use crate::generate::duration;
+use crate::kafka::ClusterArgs;
 use crate::screen;
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,8 @@ Examples:
   k2 bench storage --input spot_btcusdt.jsonl.gz
   k2 bench restart --hours 24
   K2_PARTS=target/parts k2 bench kafka --partitions 8
+  k2 bench kafka --brokers localhost:9092 --registry http://localhost:8081
+  K2_PARTS=target/parts k2 bench freshness --rates 100000 --duration 60s
 ";
 
 /// Measure throughput, memory, table size and restart
@@ -65,7 +68,11 @@ enum Bench {
         input: PathBuf,
     },
     /// How fast does a job catch up with Kafka, against a client that only reads?
+    ///
+    /// Starts a broker and a registry of its own unless --brokers names one.
     Kafka {
+        #[command(flatten)]
+        cluster: ClusterArgs,
         /// Messages to fill the topic with
         #[arg(long, value_name = "N", default_value_t = 10_000_000)]
         messages: u64,
@@ -81,6 +88,30 @@ enum Bench {
         /// Runs, of which the median counts
         #[arg(long, value_name = "N", default_value_t = 5)]
         runs: usize,
+    },
+    /// How soon does a query see a message, and does a job keep up?
+    ///
+    /// Starts a broker and a registry of its own unless --brokers names one.
+    Freshness {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        /// Messages a second, measured one after the other
+        #[arg(
+            long,
+            value_name = "N,…",
+            value_delimiter = ',',
+            default_values_t = [1_000, 10_000, 100_000]
+        )]
+        rates: Vec<u64>,
+        /// For how long each, as 60s or 5m
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
+        duration: Duration,
+        /// Partitions of each topic
+        #[arg(long, value_name = "N", default_value_t = 8)]
+        partitions: i32,
+        /// Worker threads of the dataflow
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        workers: usize,
     },
     /// Read topics and throw the messages away: what `kafka` compares with
     #[command(hide = true)]
@@ -107,9 +138,15 @@ pub fn run(args: BenchArgs) -> Result {
         Bench::Replay { input, messages, workers, runs } => {
             replay::replay(&replay::Replay { input, messages, workers, runs })
         }
-        Bench::Kafka { messages, partitions, format, workers, runs } => {
-            let options = kafka::KafkaBench { messages, partitions, format, workers, runs };
+        Bench::Kafka { cluster, messages, partitions, format, workers, runs } => {
+            let named = named(&cluster)?;
+            let options = kafka::KafkaBench { named, messages, partitions, format, workers, runs };
             kafka::kafka(&options)
+        }
+        Bench::Freshness { cluster, rates, duration, partitions, workers } => {
+            let named = named(&cluster)?;
+            let options = freshness::Freshness { named, rates, duration, partitions, workers };
+            freshness::freshness(&options)
         }
         Bench::Read { cluster } => return read(&cluster),
         Bench::Dedup { trades, streams } => dedup::dedup(&dedup::Dedup { trades, streams }),
@@ -127,10 +164,14 @@ pub fn run(args: BenchArgs) -> Result {
     Ok(())
 }
 
+/// The cluster that somebody named, here or in the configuration, if anybody did.
+fn named(cluster: &ClusterArgs) -> Result<Option<Named>> {
+    let settings = cluster.options()?.settings;
+    Ok(settings.map(|settings| Named { settings, arguments: cluster.arguments() }))
+}
+
 fn read(cluster: &ClusterArgs) -> Result {
-    let mut layers = Layers::read(None, std::env::vars(), &cluster.sets)?;
-    cluster.over(&mut layers);
-    let options = KafkaOptions::of(&layers)?;
+    let options = cluster.options()?;
     let (messages, took) = kafka::read(options.required()?, &options.topics)?;
     let seconds = took.as_secs_f64();
     screen::say(format!("{} messages in {seconds:.2} s", screen::count(messages)));
