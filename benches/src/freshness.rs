@@ -39,6 +39,8 @@ const WARM_UP_MS: i64 = 5_000;
 /// How long a job may take to start, and to catch up at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
 const SQL: &str = "SELECT * FROM latest_trade WHERE symbol = 'BTC-USDT'";
+/// What took longer counts as this.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Of the histogram: digits that are kept of a latency.
 const DIGITS: u8 = 3;
 
@@ -253,7 +255,8 @@ impl Measured {
         let (Some(first), Some(last)) = (all().min(), all().max()) else {
             return Err(Error::Wrong("no message was written".into()));
         };
-        let mut latency_us = Histogram::new(DIGITS).expect("three digits can be kept");
+        let bounds = Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS);
+        let mut latency_us = bounds.expect("three digits can be kept");
         for (origin, appended) in stamps {
             let next_of = |it: &Seen| Some((it.at_ns, *it.offsets.get(origin)?));
             let mut answers = seen.iter().filter_map(next_of);

@@ -126,7 +126,7 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs) -> Result {
     let config = args.config()?;
     let generator = Generator::new(config).map_err(|wrong| Failure::usage(wrong.to_string()))?;
-    let Some(output) = &args.output else { return args.into_kafka(generator) };
+    let Some(output) = &args.output else { return args.write_to_kafka(generator) };
     let to_stdout = output == Path::new("-");
     let failed = |error: io::Error| {
         if to_stdout {
@@ -154,7 +154,7 @@ impl GenerateArgs {
     }
 
     /// Writes the market to Kafka, at its pace.
-    fn into_kafka(&self, mut generator: Generator) -> Result {
+    fn write_to_kafka(&self, mut generator: Generator) -> Result {
         let options = self.cluster.options()?;
         let Some(settings) = &options.settings else {
             return Err(Failure::usage(

@@ -109,7 +109,7 @@ fn read(settings: &KafkaSettings, topic: &TopicInfo) -> BTreeMap<i32, Vec<OwnedM
 }
 
 fn admin(settings: &KafkaSettings) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", settings.brokers).create().unwrap()
+    ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().unwrap()
 }
 
 fn a_topic_is_made_once_and_found_by_name_and_pattern(settings: &KafkaSettings) {
@@ -372,7 +372,7 @@ fn messages_of_an_open_transaction_are_not_there_to_read(settings: &KafkaSetting
     let topics = Topics::connect(settings).unwrap();
     let topic = new_topic(&topics);
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", settings.brokers).set("transactional.id", new_name());
+    config.set("bootstrap.servers", &settings.brokers).set("transactional.id", new_name());
     let writer: BaseProducer = config.create().unwrap();
     let origin = Origin::new(&topic.name, 0);
     let end = || topics.watermarks(&[origin]).unwrap()[&origin].high;
@@ -419,7 +419,7 @@ fn a_producer_serves_several_threads(settings: &KafkaSettings) {
 /// Lets `group` commit `offset` in partition 1.
 fn commit(settings: &KafkaSettings, topic: &TopicInfo, group: &str, offset: i64) {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", settings.brokers).set("group.id", group);
+    config.set("bootstrap.servers", &settings.brokers).set("group.id", group);
     let consumer: BaseConsumer = config.create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic.name, 1, Offset::Offset(offset)).unwrap();

@@ -20,8 +20,11 @@ use crate::ingest::kafka::topics::Discovery;
 use crate::ingest::{IngestStart, Stop};
 use crate::kit::dependency::Dependency;
 
-/// How long one read waits for a batch to fill. Also how late a lone message may be.
+/// How long one read waits for a batch to fill, at most: until the open epoch is to be closed. Also
+/// how late a lone message may be.
 const READ_WAIT: Duration = Duration::from_millis(5);
+/// librdkafka counts its waits in these.
+const READ_WAIT_MIN: Duration = Duration::from_millis(1);
 /// Bytes of all open blocks together; above it they are dealt though they are not full.
 const OPEN_BYTES_MAX: usize = 64 << 20;
 /// An epoch is closed after so many times its length, though more is waiting.
@@ -154,8 +157,9 @@ impl Reader {
     fn read(&mut self, dealer: &mut Dealer) -> Result<bool, Error> {
         let (partitions, schemas) = (&mut self.partitions, self.schemas.known());
         let (mut asked, mut failed) = (BTreeSet::new(), Vec::new());
-        let mut moved = false;
-        let more = self.consumer.read(READ_WAIT, |place, delivery| match delivery {
+        let (mut moved, wait) = (false, self.opened.map(|opened| left_of(dealer, opened)));
+        let wait = wait.unwrap_or(READ_WAIT).clamp(READ_WAIT_MIN, READ_WAIT);
+        let more = self.consumer.read(wait, |place, delivery| match delivery {
             Delivery::Message { offset, timestamp_ms, value } => {
                 let value = value.unwrap_or_default();
                 moved = true;
@@ -244,6 +248,12 @@ impl Reader {
     fn is_at_end(&self) -> bool {
         self.partitions.iter().all(Partition::is_at_end)
     }
+}
+
+/// How long the epoch that was opened then is to stay open.
+fn left_of(dealer: &Dealer, opened: Nanos) -> Duration {
+    let age = dealer.clock.now().0.saturating_sub(opened.0);
+    dealer.config.epoch_time.saturating_sub(Duration::from_nanos(age.max(0).unsigned_abs()))
 }
 
 /// What comes besides messages.

@@ -110,8 +110,6 @@ fn parsed(id: u32, text: &str) -> Known {
 
 #[cfg(test)]
 mod tests {
-    use k2_kafka::RegistrySettings;
-
     use super::*;
 
     #[test]
