@@ -182,6 +182,13 @@ impl RunArgs {
                  for one that does, k2 generate writes it to a file",
             ));
         }
+        let of_kafka = [&self.topics, &self.from, &self.on_recreated_topic, &self.on_lost_offsets];
+        if !has_brokers && of_kafka.iter().any(|flag| flag.is_some()) {
+            return Err(Failure::usage(
+                "--topics, --from and --on-… are of Kafka: name its brokers with --brokers \
+                 host:port, K2_KAFKA_BROKERS, or brokers in [kafka] of k2.toml",
+            ));
+        }
         if self.cluster.brokers.is_some() && !self.inputs.is_empty() {
             return Err(Failure::usage(
                 "--input and --brokers cannot both be read by one job; k2 import writes a file \

@@ -10,7 +10,7 @@ mod registry;
 mod topics;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k2_dataflows::Job;
 use k2_harness::answers::Asker;
@@ -21,11 +21,10 @@ use k2_kafka::Format;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::support::{Scratch, VENUE};
+use crate::support::{Scratch, VENUE, wait_until};
 
 /// How long anything may take that takes a moment on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A cluster with the topics of one venue, and a data directory.
 struct Stage {
@@ -82,15 +81,6 @@ fn transaction(
         producer.commit_transaction(PATIENCE).unwrap();
     } else {
         producer.abort_transaction(PATIENCE).unwrap();
-    }
-}
-
-/// Waits until `is_so`.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long until {what}");
-        std::thread::sleep(LOOK_EVERY);
     }
 }
 

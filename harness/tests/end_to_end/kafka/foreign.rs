@@ -168,12 +168,13 @@ fn kafkas_own_consumer_and_python_see_what_we_write() {
         .inspect(|message| keys.push(message["key"].as_str().unwrap().to_owned()))
         .map(|message| row_of(&message["value"], &message))
         .collect();
-    assert_eq!(theirs, ours);
+    assert!(theirs == ours, "{} of theirs, {} of ours", theirs.len(), ours.len());
 
-    let options = ["--property", "print.key=true", "--property", "print.value=false"];
+    let options =
+        ["--formatter-property", "print.key=true", "--formatter-property", "print.value=false"];
     let mut printed = stage.cluster.broker.tools().consume(TRADES, count, &options);
     printed.sort_unstable();
     keys.sort_unstable();
-    assert_eq!(printed, keys);
+    assert!(printed == keys, "{} lines, {} keys", printed.len(), keys.len());
     Expected::of(&bytes).check_result(&stage.answers(), "seen by others");
 }
