@@ -7,7 +7,7 @@
 //!   the source knows of by itself.
 //! * **Progress**: the thread mints epochs; each worker's capability follows as they close, with
 //!   data or without.
-//! * **State**: none here; channels hold at most [`dealer::BLOCKS_AHEAD`] blocks a worker, and the
+//! * **State**: none here; channels hold at most `dealer::BLOCKS_AHEAD` blocks a worker, and the
 //!   bytes between here and the commit are bounded by the budget.
 //! * **Restart**: offsets and marks, which come back with the last committed batch, say where each
 //!   input goes on.
