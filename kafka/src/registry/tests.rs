@@ -195,7 +195,8 @@ fn each_refusal_has_its_kind() {
     ];
     let acts = cases.iter().map(|(status, body, _)| Act::Answer(*status, body)).collect();
     let (url, server) = serve(acts);
-    let one = registry(&url);
+    // With a path, so that it is not looked for below another.
+    let one = registry(&format!("{url}/registry"));
     for (status, body, kind) in cases {
         let error = one.register("s", SCHEMA).unwrap_err();
         assert_eq!(error.kind(), kind, "{status} {body}: {error}");
