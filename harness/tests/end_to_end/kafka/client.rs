@@ -86,7 +86,10 @@ fn message<'a>(topic: &'a TopicInfo, key: &'a str, value: &'a [u8]) -> Message<'
 }
 
 /// Everything in `topic`, in the order of each partition.
-fn read(settings: &KafkaSettings, topic: &TopicInfo) -> BTreeMap<i32, Vec<OwnedMessage>> {
+pub(super) fn read(
+    settings: &KafkaSettings,
+    topic: &TopicInfo,
+) -> BTreeMap<i32, Vec<OwnedMessage>> {
     let mut config = settings.client_config(Role::Consumer).unwrap();
     config.set("group.id", new_name());
     let consumer: BaseConsumer<Context> = config.create_with_context(Context::default()).unwrap();

@@ -7,10 +7,11 @@ use k2_dataflows::Error;
 use k2_harness::cluster::input;
 use k2_harness::job::JobSetup;
 use k2_harness::parts::BrokerOptions;
-use k2_kafka::{Format, Message, Producer, ProducerOptions, TopicName};
+use k2_kafka::{Format, Message, Producer, ProducerOptions, TopicName, Topics};
 use k2_model::InstrumentTable;
 use k2_operators::ingest::kafka::OnRecreated;
 
+use super::client::read;
 use super::{Stage, wait_for_records, wait_until};
 use crate::support::{Expected, FLAWS, VENUE, market};
 
@@ -192,6 +193,45 @@ fn messages_of_a_transaction_come_if_it_is_committed_and_its_marks_hold_nothing_
     // The end is behind the marks, and is reached.
     stage.setup().run().unwrap();
     assert_eq!(places(&stage).len(), 5);
+}
+
+#[test]
+fn what_compaction_took_is_no_lost_range_and_is_not_waited_for() {
+    let eager = BrokerOptions::default()
+        .set("log.cleaner.backoff.ms", "100")
+        .set("log.cleaner.min.cleanable.ratio", "0.01");
+    let Some(stage) = Stage::set_with(1, Format::Raw, eager) else { return };
+    let tools = stage.cluster.broker.tools();
+    tools.run("TopicCommand", &["--delete", "--topic", TRADES], "");
+    let compacted = ["--config", "cleanup.policy=compact", "--config", "segment.ms=500"];
+    let create = [&["--create", "--topic", TRADES, "--partitions", "1"], &compacted[..]].concat();
+    tools.run("TopicCommand", &create, "");
+    let settings = stage.cluster.settings();
+    let producer = Producer::connect(&settings, ProducerOptions::default()).unwrap();
+    let send = |id: u64, key: &str| {
+        let (topic, partition, key) = (TRADES, Some(0), Some(key.as_bytes()));
+        let value = trade(id);
+        let message =
+            Message { topic, partition, key, value: &value, timestamp_ms: None, position: 0 };
+        producer.send(message).unwrap();
+        producer.flush(FLUSH_PATIENCE).unwrap();
+    };
+    (1..=50).for_each(|id| send(id, "often"));
+    let topics = Topics::connect(&settings).unwrap().list(&TRADES.parse().unwrap()).unwrap();
+    let count = || read(&settings, &topics[0]).values().map(Vec::len).sum::<usize>();
+    let mut id = 50;
+    // A segment is cleaned once another one has begun.
+    wait_until("most messages of that key are gone", || {
+        std::thread::sleep(Duration::from_millis(600));
+        id += 1;
+        send(id, "seldom");
+        count() < 20
+    });
+    let left = count();
+    stage.setup().run().unwrap();
+    assert_eq!(places(&stage).len(), left);
+    let lost = stage.answers().lines("SELECT * FROM gaps WHERE cause = 'retention'");
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[test]
