@@ -35,6 +35,11 @@ struct Gaps {
 }
 
 impl AnswerMeta {
+    /// Rows that passed the filters of the query's tables.
+    pub fn rows_read(&self) -> u64 {
+        self.sources.iceberg + self.sources.live
+    }
+
     /// Says what the rows are rows of: on standard error, out of the way of what reads the rows.
     pub fn say(&self) {
         let mut parts = vec![if self.complete { "complete" } else { "NOT COMPLETE" }.to_owned()];

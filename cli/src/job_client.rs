@@ -102,7 +102,10 @@ impl JobClient {
         let hint = said.error.hint.map_or(String::new(), |hint| format!("; {hint}"));
         let message = format!("{}{hint}", said.error.message);
         match status {
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Failure::Usage(message),
+            StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::PAYLOAD_TOO_LARGE => Failure::Usage(message),
             _ => Failure::Failed(anyhow!(message)),
         }
     }

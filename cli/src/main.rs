@@ -3,6 +3,7 @@
 mod answer_meta;
 mod bench;
 mod clock;
+mod completions;
 mod failure;
 mod generate;
 mod import;
@@ -22,6 +23,7 @@ mod settings;
 mod signals;
 mod status;
 mod summary;
+mod table;
 mod topics;
 
 use std::process::ExitCode;
@@ -65,6 +67,8 @@ enum What {
     Topics(topics::TopicsArgs),
     Rejects(rejects::RejectsArgs),
     Bench(bench::BenchArgs),
+    Table(table::TableArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -92,5 +96,7 @@ fn dispatch(what: What) -> Result {
         What::Topics(args) => topics::run(args),
         What::Rejects(args) => rejects::run(args),
         What::Bench(args) => bench::run(args),
+        What::Table(args) => table::run(args),
+        What::Completions(args) => completions::run(&args),
     }
 }

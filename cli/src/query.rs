@@ -1,23 +1,27 @@
-//! `k2 query`: SQL over the running job of a directory, or over its tables where none runs.
+//! `k2 query`: SQL, or what is asked most often, over the running job of a directory, or over its
+//! tables where none runs.
+
+mod ask;
+mod friendly;
+mod pager;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
-use k2_serve::{Answer, Engine, ErrorKind, Format, Request, write_rows};
-use k2_sinks::{Lake, LakeConfig};
+use clap::builder::PossibleValuesParser;
+use k2_serve::{Answer, Format};
 
+use crate::DATA_DIR_DEFAULT;
 use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
-use crate::job_client::JobClient;
-use crate::job_file::JobFile;
-use crate::layers::Layers;
-use crate::settings::Settings;
-use crate::{DATA_DIR_DEFAULT, SINK_ID};
+use ask::{Asked, Tables};
+use friendly::Friendly;
 
 const EXAMPLES: &str = "\
 Examples:
+  k2 query trades BTC-USDT --last 15m
+  k2 query bars BTC-USDT 5m --from 2024-08-09 --to 2024-08-10 --output csv
   k2 query \"SELECT symbol, count(*), sum(quantity) FROM trades GROUP BY symbol\"
   k2 query --data-dir d --output ndjson \\
     \"SELECT * FROM ohlcv_1m WHERE symbol = 'BTC-USDT' ORDER BY window_start\"
@@ -27,37 +31,62 @@ Tables: trades, quotes, rejects, gaps. Views: latest_trade, latest_quote, ohlcv_
 ohlcv_15m, ohlcv_30m, ohlcv_1h, ohlcv_1d, symbols, gaps_open, feed_health. Also: snapshots.
 If a job runs on the directory, its live rows are in the answer; if none runs, it is computed from
 the committed tables.
+
+Each table and view can be asked for as it was committed at an earlier moment, also several of one
+query at different ones:
+  k2 query \"SELECT count(*) FROM trades AT (SNAPSHOT 4711)\"
+  k2 query \"SELECT count(*) FROM trades AT (TIMESTAMP '2024-08-09T09:30:00Z')\"
+  k2 query \"SELECT count(*) FROM trades AT (TAG 'eod')\"
+A timestamp is compared with the time of commits. A snapshot of one table stands for all tables as
+they were with the commit that made it. EXPLAIN tells the snapshots and files that a query reads.
 ";
 
-/// Ask the running job of a data directory, or its tables, with SQL
+/// Ask the running job of a data directory, or its tables, with SQL or in short
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, subcommand_negates_reqs = true)]
 pub struct QueryArgs {
+    #[command(subcommand)]
+    what: Option<Friendly>,
     /// One SELECT; `-` reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     sql: Option<String>,
     /// Read the SELECT from a file
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What each way to ask has.
+#[derive(Args, Debug)]
+struct Common {
     /// Where the tables are [default: ./k2-data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
     /// table, json (an array), ndjson or csv [default: table on a terminal, else ndjson]
-    #[arg(long, value_name = "FORMAT", value_parser = ["table", "json", "ndjson", "csv"])]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        value_parser = PossibleValuesParser::new(Format::ALL.map(Format::as_str))
+    )]
     output: Option<String>,
+    /// Do not show a table that is larger than the terminal through $PAGER [default: less]
+    #[arg(long, global = true)]
+    no_pager: bool,
 }
 
 pub fn run(args: &QueryArgs) -> Result {
-    let statement = args.statement()?;
-    let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
-    let format = args.format();
-    let client = JobFile::find(&directory).map(JobClient::connect).transpose()?.flatten();
-    let (rows, meta) = match client {
-        Some(client) => client.sql(&statement, format)?,
-        None => ask_tables(&directory, &statement, format)?,
+    let mut asked = Asked::of(args.common.directory())?;
+    let format = args.common.format();
+    let (rows, meta) = match &args.what {
+        Some(_) if args.sql.is_some() || args.file.is_some() => {
+            return Err(Failure::usage("give either SQL or one of the commands, not both"));
+        }
+        Some(friendly) => friendly.ask(&mut asked, format)?,
+        None => asked.ask(&args.statement()?, format)?,
     };
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&rows).and_then(|()| stdout.flush()).map_err(Failure::output)?;
+    args.common.show(&rows, format)?;
     meta.say();
     Ok(())
 }
@@ -65,7 +94,8 @@ pub fn run(args: &QueryArgs) -> Result {
 impl QueryArgs {
     /// Asks `sql`, as another command does.
     pub fn of(sql: String, data_dir: Option<PathBuf>, output: Option<String>) -> Self {
-        Self { sql: Some(sql), file: None, data_dir, output }
+        let common = Common { data_dir, output, no_pager: false };
+        Self { what: None, sql: Some(sql), file: None, common }
     }
 
     fn statement(&self) -> Result<String> {
@@ -90,38 +120,33 @@ impl QueryArgs {
         }
         Ok(text)
     }
+}
+
+impl Common {
+    fn directory(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into())
+    }
 
     fn format(&self) -> Format {
         let default = if io::stdout().is_terminal() { Format::Table } else { Format::Ndjson };
         let named = self.output.as_deref().and_then(|name| name.parse().ok());
         named.unwrap_or(default)
     }
-}
 
-/// The answer of the committed tables, written.
-fn ask_tables(directory: &Path, statement: &str, format: Format) -> Result<(Vec<u8>, AnswerMeta)> {
-    let answer = of_tables(directory, statement)?;
-    let mut rows = Vec::new();
-    write_rows(&answer, format, &mut rows)?;
-    let meta = serde_json::from_value(serde_json::to_value(&answer.meta)?)?;
-    Ok((rows, meta))
+    fn show(&self, rows: &[u8], format: Format) -> Result {
+        let may_page = format == Format::Table && !self.no_pager && io::stdout().is_terminal();
+        if may_page && pager::show(rows)? {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(rows).and_then(|()| stdout.flush()).map_err(Failure::output)
+    }
 }
 
 /// The answer of the committed tables, whether a job runs or not.
 pub fn of_tables(directory: &Path, statement: &str) -> Result<Answer> {
-    let lake = Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?;
-    let settings = Settings::kept(directory, Layers::default())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let engine = Engine::offline(Arc::new(lake), settings.engine_config()).map_err(failure_of)?;
-    runtime.block_on(engine.query(Request::new(statement))).map_err(failure_of)
+    Tables::open(directory)?.answer(statement)
 }
 
-/// A question that cannot be answered as it was put is the asker's to mend.
-fn failure_of(error: k2_serve::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::BadRequest => Failure::Usage(error.to_string()),
-        ErrorKind::LimitReached | ErrorKind::Unavailable | ErrorKind::Internal => {
-            Failure::Failed(error.into())
-        }
-    }
-}
+/// Rows as they are written, and what they are rows of.
+type Written = (Vec<u8>, AnswerMeta);

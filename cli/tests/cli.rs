@@ -15,5 +15,7 @@ mod jobs;
 mod kafka;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
+#[path = "cli/questions.rs"]
+mod questions;
 #[path = "cli/recordings.rs"]
 mod recordings;

@@ -31,6 +31,9 @@ pub struct Meta {
     pub snapshot_id: Option<i64>,
     /// Of each table that has one.
     pub snapshots: BTreeMap<&'static str, i64>,
+    /// Besides the moment that this is of: those that the question names with AT.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<MomentMeta>,
     /// Sent along with the same question later, it brings the same rows.
     pub as_of: AsOf,
     /// No instrument that was asked for has a gap of severity `halt`, and nothing was deferred.
@@ -42,6 +45,18 @@ pub struct Meta {
     pub warnings: Vec<String>,
     pub query_time_ms: f64,
     pub correlation_id: String,
+}
+
+/// An earlier moment that tables of a question were asked for at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MomentMeta {
+    /// As in `snapshot 123`, `timestamp 2024-08-09T00:00:00.000000000Z` or `tag eod`.
+    pub at: String,
+    /// Of the anchor table.
+    pub snapshot_id: Option<i64>,
+    /// Of each table that had one.
+    pub snapshots: BTreeMap<&'static str, i64>,
+    pub sources: Sources,
 }
 
 /// Rows that the scans produced, by side.

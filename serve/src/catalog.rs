@@ -1,6 +1,7 @@
 //! What a query can name. One catalog for each query, over what the query has pinned; a table
 //! costs nothing until it is named.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableType, col};
 use k2_model::{DataType, Timeframe};
 use k2_sinks::{Snapshot, Table};
 
+use crate::answer::{MomentMeta, Sources};
 use crate::config::EngineConfig;
 use crate::error::Error;
 use crate::functions::finality::{Clocks, is_final};
@@ -50,6 +52,8 @@ pub(crate) fn table_names() -> Vec<String> {
 /// Everything that the tables of one query are made of.
 pub(crate) struct Scope {
     pub(crate) pinned: Arc<Pinned>,
+    /// By schema: those of the moments that the query names besides.
+    pub(crate) moments: BTreeMap<String, Arc<Self>>,
     pub(crate) trace: Arc<Trace>,
     pub(crate) clocks: Clocks,
     pub(crate) config: Arc<EngineConfig>,
@@ -72,6 +76,36 @@ impl Scope {
         // What now() is.
         state.mark_start_execution();
         state
+    }
+
+    /// This, and those of all moments.
+    pub(crate) fn all(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(self.moments.values())
+    }
+
+    /// The one that the answer is of: the only moment that is named, where nothing else is read.
+    pub(crate) fn told(self: &Arc<Self>) -> &Arc<Self> {
+        let mut moments = self.moments.values();
+        match (moments.next(), moments.next()) {
+            (Some(only), None) if self.trace.touched().is_empty() => only,
+            _ => self,
+        }
+    }
+
+    /// The rows that each side contributed, at all moments.
+    pub(crate) fn sources(self: &Arc<Self>) -> Sources {
+        self.all().map(|scope| scope.trace.sources()).fold(Sources::default(), |sum, more| {
+            Sources { iceberg: sum.iceberg + more.iceberg, live: sum.live + more.live }
+        })
+    }
+
+    pub(crate) fn as_moment(&self, at: &str) -> MomentMeta {
+        MomentMeta {
+            at: at.to_owned(),
+            snapshot_id: self.pinned.snapshot_id(Table::ANCHOR),
+            snapshots: self.pinned.snapshots(),
+            sources: self.trace.sources(),
+        }
     }
 
     async fn provider(self: &Arc<Self>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -177,7 +211,7 @@ impl Scope {
         let (pinned, config) = (self.pinned.clone(), self.config.clone());
         let side = if pinned.live.is_some() { Side::Live } else { Side::Iceberg };
         let rows = move |_: &_| {
-            if pinned.as_of.is_some() {
+            if pinned.is_past() {
                 return Err(DataFusionError::External(Box::new(no_history())));
             }
             if pinned.live.is_some() {
@@ -195,8 +229,8 @@ impl Scope {
         let (pinned, list) = (self.pinned.clone(), self.snapshots.clone());
         let rows = move |_: &_| {
             let mut snapshots = list();
-            if let Some(as_of) = &pinned.as_of {
-                keep_until(&mut snapshots, as_of.snapshot_id);
+            if pinned.is_past() {
+                keep_until(&mut snapshots, pinned.token().snapshot_id);
             }
             memory::snapshots(&snapshots)
         };
@@ -262,7 +296,10 @@ impl CatalogProvider for Catalog {
         match name {
             SCHEMA => Some(Arc::new(Tables(self.0.clone()))),
             LIVE => Some(Arc::new(LiveViews(self.0.clone()))),
-            _ => None,
+            moment => {
+                let scope = self.0.moments.get(moment)?;
+                Some(Arc::new(Tables(scope.clone())))
+            }
         }
     }
 }

@@ -7,13 +7,12 @@
 //! 5. Run within the limits.
 //! 6. Say what the rows are rows of.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
 use arrow_schema::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
@@ -25,20 +24,24 @@ use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k2_dataflows::live::Live;
-use k2_model::{DataType, Offsets, Time};
-use k2_sinks::{Lake, Snapshot, Table};
+use k2_model::{Offsets, Time};
+use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
 
 use crate::answer::{Answer, Meta};
+use crate::at::schema_of;
 use crate::catalog::{Scope, table_names};
+use crate::clocks;
 use crate::config::{EngineConfig, Limits};
 use crate::error::{Error, ErrorKind, Result};
+use crate::explain;
 use crate::functions::finality::{Clocks, FINAL, VenueClocks};
-use crate::gaps::{self, GapList};
+use crate::gaps::{self, GapList, TouchedGaps};
 use crate::hint;
+use crate::moments::Moments;
 use crate::pinned::{Pinned, Trace};
 use crate::request::Request;
 use crate::session;
-use crate::statement;
+use crate::statement::{self, Question};
 use crate::tables::stored::StoredTable;
 use crate::views::definitions;
 
@@ -56,6 +59,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     source: Source,
     snapshots: Arc<dyn Fn() -> Vec<Snapshot> + Send + Sync>,
+    moments: Moments,
     config: Arc<EngineConfig>,
     base: Arc<SessionState>,
     /// What an offline engine has found out about the tables at one snapshot.
@@ -84,25 +88,23 @@ pub(crate) struct Statistics {
 impl Engine {
     /// Over the live rows of a running job and the tables that it commits to.
     pub fn live(live: Arc<Live>, lake: Arc<Lake>, config: EngineConfig) -> Result<Self> {
-        Self::new(Source::Live(live), Arc::new(move || lake.snapshots()), config)
+        Self::new(Source::Live(live), lake, config)
     }
 
     /// Over the tables alone, as of the latest pin of `lake`.
     pub fn offline(lake: Arc<Lake>, config: EngineConfig) -> Result<Self> {
         let pins = lake.clone();
         let source = Source::Offline(Arc::new(move || pins.pin()));
-        Self::new(source, Arc::new(move || lake.snapshots()), config)
+        Self::new(source, lake, config)
     }
 
-    fn new(
-        source: Source,
-        snapshots: Arc<dyn Fn() -> Vec<Snapshot> + Send + Sync>,
-        config: EngineConfig,
-    ) -> Result<Self> {
+    fn new(source: Source, lake: Arc<Lake>, config: EngineConfig) -> Result<Self> {
+        let moments = Moments::new(lake.clone());
         let base = session::base(&config).map_err(|error| hint::of_datafusion(error, &[]))?;
         Ok(Self(Arc::new(Inner {
             source,
-            snapshots,
+            snapshots: Arc::new(move || lake.snapshots()),
+            moments,
             config: Arc::new(config),
             base: Arc::new(base),
             clocks: Mutex::default(),
@@ -159,32 +161,61 @@ impl Engine {
     }
 
     async fn answer(&self, request: Request, limits: Limits) -> Result<Answer> {
-        let statement = statement::parse(&request.sql)?;
-        let mut pinned = self.pin().await?;
-        if let Some(as_of) = request.as_of {
-            check_reached(&pinned, &as_of.offsets)?;
-            pinned.as_of = Some(as_of);
+        let Question { statement, moments, is_explain } = statement::parse(&request.sql)?;
+        let pinned = self.pin(&request).await?;
+        let moments = self.moments(moments, &pinned.cold).await?;
+        let scope = self.scope(Arc::new(pinned), moments);
+        let (schema, mut batches) = self.run(&scope, statement, limits).await?;
+        if is_explain {
+            batches.extend(explain::rows(&scope, &schema));
         }
-        let scope = self.scope(Arc::new(pinned));
-        let (schema, batches) = self.run(&scope, statement, limits).await?;
         let meta = self.meta(&scope, request.correlation_id).await?;
         Ok(Answer { schema, batches, meta })
     }
 
-    async fn pin(&self) -> Result<Pinned> {
-        match &self.0.source {
+    async fn pin(&self, request: &Request) -> Result<Pinned> {
+        let now = match &self.0.source {
             Source::Live(live) => {
                 wait_until_reached(live).await?;
                 let live = live.pin();
-                Ok(Pinned { cold: live.cold.clone(), live: Some(live), as_of: None })
+                Pinned { live: Some(live.clone()), ..Pinned::tables(live.cold) }
             }
-            Source::Offline(pin) => Ok(Pinned { live: None, cold: pin(), as_of: None }),
+            Source::Offline(pin) => Pinned::tables(pin()),
+        };
+        match (&request.as_of, &request.at) {
+            (None, None) => Ok(now),
+            (Some(as_of), None) => {
+                check_reached(&now, &as_of.offsets)?;
+                Ok(Pinned { as_of: Some(as_of.clone()), ..now })
+            }
+            (None, Some(at)) => self.moment(at.clone(), &now.cold).await,
+            (Some(_), Some(_)) => Err(Error::bad_request(
+                "two_moments",
+                "answer a query: both as_of and at name its moment",
+            )
+            .with_hint("give one of them")),
         }
     }
 
-    fn scope(&self, pinned: Arc<Pinned>) -> Arc<Scope> {
+    async fn moment(&self, at: At, now: &ColdPin) -> Result<Pinned> {
+        let cold = self.0.moments.pin(at.clone(), now).await?;
+        Ok(Pinned { at: Some(at), ..Pinned::tables(cold) })
+    }
+
+    async fn moments(&self, named: Vec<At>, now: &ColdPin) -> Result<BTreeMap<String, Arc<Scope>>> {
+        let mut moments = BTreeMap::new();
+        for at in named {
+            let schema = schema_of(&at);
+            let pinned = self.moment(at, now).await?;
+            moments.insert(schema, self.scope(Arc::new(pinned), BTreeMap::new()));
+        }
+        Ok(moments)
+    }
+
+    fn scope(&self, pinned: Arc<Pinned>, moments: BTreeMap<String, Arc<Scope>>) -> Arc<Scope> {
         Arc::new(Scope {
             pinned,
+            moments,
             trace: Arc::new(Trace::default()),
             clocks: Clocks::default(),
             config: self.0.config.clone(),
@@ -202,7 +233,9 @@ impl Engine {
         let (state, plan) = planned(scope, statement).await?;
         let facts = facts_of(&plan)?;
         if facts.asks_final {
-            scope.clocks.set(self.venue_clocks(&scope.pinned).await?);
+            for scope in scope.all() {
+                scope.clocks.set(self.venue_clocks(&scope.pinned).await?);
+            }
         }
         executed(state, &plan, &facts, limits).await
     }
@@ -210,9 +243,9 @@ impl Engine {
     /// Answers a question of our own, over the same pin but outside of the trace. It must not
     /// ask for `final`.
     async fn ask(&self, pinned: &Arc<Pinned>, sql: &str) -> Result<Vec<RecordBatch>> {
-        let scope = self.scope(pinned.clone());
+        let scope = self.scope(pinned.clone(), BTreeMap::new());
         let limits = Limits { rows_max: usize::MAX, ..self.0.config.limits };
-        let (state, plan) = planned(&scope, statement::parse(sql)?).await?;
+        let (state, plan) = planned(&scope, statement::parse(sql)?.statement).await?;
         let facts = facts_of(&plan)?;
         Ok(executed(state, &plan, &facts, limits).await?.1)
     }
@@ -220,16 +253,17 @@ impl Engine {
     /// Of each venue the greatest event time over its trades, by the cheapest way there is.
     async fn venue_clocks(&self, pinned: &Arc<Pinned>) -> Result<Arc<VenueClocks>> {
         if pinned.views().is_some() {
-            return Ok(Arc::new(clocks_of_streams(pinned)));
+            return Ok(Arc::new(clocks::of_streams(pinned)));
         }
         let snapshot = pinned.snapshot_id(Table::Trades);
-        let is_latest = pinned.live.is_none() && pinned.as_of.is_none();
+        let is_latest = pinned.is_latest();
         if is_latest && let Some(known) = recall(&self.0.clocks, snapshot) {
             return Ok(known);
         }
-        let clocks = match is_latest.then(|| clocks_of_bounds(pinned)).flatten() {
+        let is_whole = pinned.live.is_none() && pinned.as_of.is_none();
+        let clocks = match is_whole.then(|| clocks::of_bounds(pinned)).flatten() {
             Some(clocks) => clocks,
-            None => clocks_of_rows(&self.ask(pinned, definitions::CLOCKS).await?),
+            None => clocks::of_rows(&self.ask(pinned, definitions::CLOCKS).await?),
         };
         let clocks = Arc::new(clocks);
         if is_latest {
@@ -239,26 +273,30 @@ impl Engine {
     }
 
     async fn meta(&self, scope: &Arc<Scope>, correlation_id: String) -> Result<Meta> {
-        let pinned = &scope.pinned;
-        let touched = scope.trace.touched();
-        let known =
-            if touched.is_empty() { Arc::default() } else { self.open_gaps(pinned).await? };
-        let (gaps, has_halt) = gaps::of_touched(&known, &touched);
+        let mut known: Vec<TouchedGaps> = Vec::new();
+        for scope in scope.all() {
+            let touched = scope.trace.touched();
+            if !touched.is_empty() {
+                known.push((self.open_gaps(&scope.pinned).await?, touched));
+            }
+        }
+        let (gaps, has_halt) = gaps::of_touched(&known);
+        let told = scope.told();
+        let pinned = &told.pinned;
         let mut warnings = Vec::new();
-        if pinned.as_of.is_none() && pinned.live.is_none() && pinned.cold.tables.is_empty() {
+        if pinned.is_latest() && pinned.cold.tables.is_empty() {
             warnings.push("there are no tables yet".to_owned());
         }
-        let snapshots = Table::ALL.into_iter();
-        let snapshots = snapshots.filter_map(|it| Some((it.as_str(), pinned.snapshot_id(it)?)));
         let correlation_id = if correlation_id.is_empty() {
             uuid::Uuid::now_v7().to_string()
         } else {
             correlation_id
         };
         Ok(Meta {
-            sources: scope.trace.sources(),
+            sources: scope.sources(),
             snapshot_id: pinned.snapshot_id(Table::ANCHOR),
-            snapshots: snapshots.collect(),
+            snapshots: pinned.snapshots(),
+            moments: told.moments.iter().map(|(at, scope)| scope.as_moment(at)).collect(),
             as_of: pinned.token(),
             complete: !has_halt,
             gaps,
@@ -276,7 +314,7 @@ impl Engine {
             return Ok(Arc::new(open.map(|gap| gaps::of_gap(gap, severity)).collect()));
         }
         let snapshot = pinned.snapshot_id(Table::Gaps);
-        let is_latest = pinned.live.is_none() && pinned.as_of.is_none();
+        let is_latest = pinned.is_latest();
         if is_latest && let Some(known) = recall(&self.0.gaps, snapshot) {
             return Ok(known);
         }
@@ -431,42 +469,4 @@ fn out_of_time(limits: Limits) -> Error {
     let message = format!("answer a query: it took longer than {:?}", limits.time_max);
     limit_reached("limit_time", message)
         .with_hint("name symbols and a time range in WHERE, so that less is read")
-}
-
-fn clocks_of_streams(pinned: &Pinned) -> VenueClocks {
-    let mut clocks = VenueClocks::new();
-    let trades = pinned.streams().filter(|(stream, _)| stream.data_type == DataType::Trades);
-    for (stream, counts) in trades {
-        let Some(last) = counts.last_event else { continue };
-        match clocks.get_mut(&*stream.instrument.venue) {
-            Some(clock) => *clock = last.0.max(*clock),
-            None => {
-                clocks.insert(stream.instrument.venue.to_string(), last.0);
-            }
-        }
-    }
-    clocks
-}
-
-/// `None` if a file has several venues, so that its bounds do not tell which is how late.
-fn clocks_of_bounds(pinned: &Pinned) -> Option<VenueClocks> {
-    let mut clocks = VenueClocks::new();
-    for file in pinned.files(Table::Trades) {
-        let (venue, times) = (file.venue.as_ref()?, file.ts_event.as_ref()?);
-        if venue.lower != venue.upper {
-            return None;
-        }
-        let clock = clocks.entry(venue.lower.to_string()).or_insert(times.upper);
-        *clock = times.upper.max(*clock);
-    }
-    Some(clocks)
-}
-
-fn clocks_of_rows(batches: &[RecordBatch]) -> VenueClocks {
-    let rows = batches.iter().flat_map(|batch| {
-        let venues = batch.column(0).as_string::<i32>();
-        let clocks = batch.column(1).as_primitive::<Int64Type>();
-        (0..batch.num_rows()).map(|row| (venues.value(row).to_owned(), clocks.value(row)))
-    });
-    rows.collect()
 }

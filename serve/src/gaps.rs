@@ -1,5 +1,7 @@
 //! The open gaps of what was asked for: a part of every answer's meta data.
 
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampNanosecondType};
@@ -16,15 +18,25 @@ pub(crate) const OPEN: &str = "
            severity
     FROM gaps_open";
 
-/// What of `known` was touched, and whether any of it is a halt.
-pub(crate) fn of_touched(known: &GapList, touched: &[Touched]) -> (OpenGaps, bool) {
+/// The gaps open at a moment, and what was touched of that moment.
+pub(crate) type TouchedGaps = (Arc<GapList>, Vec<Touched>);
+
+/// What of all moments was touched, and whether any of it is a halt.
+pub(crate) fn of_touched(moments: &[TouchedGaps]) -> (OpenGaps, bool) {
     let mut open: Vec<&OpenGap> = Vec::new();
-    for (data_type, gap) in known {
-        if touched.iter().any(|scan| scan.covers(*data_type, &gap.venue, &gap.symbol)) {
-            open.push(gap);
-        }
+    for (known, touched) in moments {
+        let is_touched = |(data_type, gap): &&(DataType, OpenGap)| {
+            touched.iter().any(|scan| scan.covers(*data_type, &gap.venue, &gap.symbol))
+        };
+        open.extend(known.iter().filter(is_touched).map(|(_, gap)| gap));
     }
-    open.sort_by_key(|gap| std::cmp::Reverse(gap.missing));
+    let place = |gap: &OpenGap| (gap.data_type, gap.first_missing);
+    open.sort_by(|a, b| {
+        let names = (&a.venue, &a.symbol).cmp(&(&b.venue, &b.symbol));
+        b.missing.cmp(&a.missing).then(names).then_with(|| place(a).cmp(&place(b)))
+    });
+    // One that is open at several moments is one.
+    open.dedup();
     let has_halt = open.iter().any(|gap| gap.severity == Severity::Halt.as_str());
     let missing = open.iter().fold(0u64, |sum, gap| sum.saturating_add(gap.missing));
     let shown = open.iter().take(OpenGaps::SHOWN_MAX).map(|gap| (*gap).clone()).collect();

@@ -151,7 +151,7 @@ const EDITS_MAX: usize = 3;
 /// Names listed where none is near.
 const NAMES_MAX: usize = 30;
 
-fn did_you_mean(wrong: &str, names: &[String], what: &str) -> String {
+pub(crate) fn did_you_mean(wrong: &str, names: &[String], what: &str) -> String {
     let wrong = wrong.to_lowercase();
     let distance = |name: &String| strsim::damerau_levenshtein(&wrong, &name.to_lowercase());
     let nearest = names.iter().min_by_key(|name| distance(name));

@@ -5,16 +5,20 @@
 //! * [`Server`] serves the engine, health and metrics over HTTP.
 
 mod answer;
+mod at;
 mod catalog;
+mod clocks;
 mod config;
 mod constraint;
 mod engine;
 mod error;
+mod explain;
 pub mod format;
 mod functions;
 mod gaps;
 mod hint;
 pub mod http;
+mod moments;
 mod pinned;
 mod request;
 mod schema;
@@ -25,10 +29,11 @@ mod tables;
 mod views;
 mod yielding;
 
-pub use answer::{Answer, Meta, OpenGap, OpenGaps, Sources};
+pub use answer::{Answer, Meta, MomentMeta, OpenGap, OpenGaps, Sources};
 pub use config::{EngineConfig, Limits};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Format, write_envelope, write_rows};
 pub use http::{HealthSource, JobState, Server, ServerConfig, ServerState};
-pub use request::{AsOf, Request};
+pub use k2_sinks::At;
+pub use request::{AsOf, Request, parse_at, parse_time};

@@ -1,16 +1,17 @@
 //! What one query sees, and what it has touched of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k2_dataflows::live::{LivePin, Views};
 use k2_model::{DataType, Instrument, Offsets, Stream, Time};
 use k2_operators::sequence::StreamCounts;
-use k2_sinks::{ColdPin, PlannedFile, Table};
+use k2_sinks::{At, ColdPin, PlannedFile, Table};
 
 use crate::answer::Sources;
 use crate::constraint::{Constraint, Key};
+use crate::explain::Scan;
 use crate::request::AsOf;
 use crate::tables::counted::Side;
 
@@ -22,9 +23,26 @@ pub(crate) struct Pinned {
     pub(crate) cold: Arc<ColdPin>,
     /// Only records below these offsets are seen.
     pub(crate) as_of: Option<AsOf>,
+    /// The earlier moment that `cold` is of; then there is no live side.
+    pub(crate) at: Option<At>,
 }
 
 impl Pinned {
+    /// The tables alone, at their latest pin.
+    pub(crate) fn tables(cold: Arc<ColdPin>) -> Self {
+        Self { live: None, cold, as_of: None, at: None }
+    }
+
+    /// Whether it is not the latest that there is.
+    pub(crate) fn is_past(&self) -> bool {
+        self.as_of.is_some() || self.at.is_some()
+    }
+
+    /// Whether all that can be said of it is said by the latest snapshots.
+    pub(crate) fn is_latest(&self) -> bool {
+        self.live.is_none() && !self.is_past()
+    }
+
     /// The views in memory, if they are of the moment that is asked for.
     pub(crate) fn views(&self) -> Option<impl Iterator<Item = &Views> + Clone> {
         let live = self.live.as_ref().filter(|_| self.as_of.is_none())?;
@@ -56,9 +74,21 @@ impl Pinned {
         })
     }
 
-    /// The offsets that filter rows, where something is to be filtered.
-    pub(crate) fn as_of_offsets(&self) -> Option<Arc<Offsets>> {
-        self.as_of.as_ref().map(|as_of| Arc::new(as_of.offsets.clone()))
+    /// The offsets that filter the rows of `table`, where something is to be filtered.
+    pub(crate) fn as_of_offsets(&self, table: Table) -> Option<Arc<Offsets>> {
+        let is_ahead = self.cold.tables.get(&table).is_some_and(|pin| pin.is_ahead);
+        let offsets = match &self.as_of {
+            Some(as_of) => &as_of.offsets,
+            None if is_ahead => &self.cold.position.offsets,
+            None => return None,
+        };
+        Some(Arc::new(offsets.clone()))
+    }
+
+    /// Of each table that has one its snapshot.
+    pub(crate) fn snapshots(&self) -> BTreeMap<&'static str, i64> {
+        let tables = Table::ALL.into_iter();
+        tables.filter_map(|table| Some((table.as_str(), self.snapshot_id(table)?))).collect()
     }
 
     /// The counts of all streams that are live. Each stream has one worker.
@@ -94,6 +124,7 @@ pub(crate) struct Trace {
     iceberg: Arc<AtomicU64>,
     live: Arc<AtomicU64>,
     touched: Mutex<Vec<Touched>>,
+    scans: Mutex<Vec<Scan>>,
 }
 
 /// One scan: of which records it was.
@@ -135,6 +166,15 @@ impl Trace {
         let (venues, symbols) = (texts(Key::Venue), texts(Key::Symbol));
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
         touched.push(Touched { data_type, venues, symbols });
+    }
+
+    /// Notes what a scan of a table is going to read.
+    pub(crate) fn plan(&self, scan: Scan) {
+        self.scans.lock().unwrap_or_else(PoisonError::into_inner).push(scan);
+    }
+
+    pub(crate) fn scans(&self) -> Vec<Scan> {
+        self.scans.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn touched(&self) -> Vec<Touched> {

@@ -1,9 +1,12 @@
 //! What is asked: SQL, and optionally the moment at which it was asked before.
 
-use k2_model::{Offsets, Time};
+use arrow_cast::parse::string_to_timestamp_nanos;
+use k2_model::{Nanos, Offsets, Time};
+use k2_sinks::At;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Limits;
+use crate::error::{Error, Result};
 
 /// One question.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +14,8 @@ pub struct Request {
     pub sql: String,
     /// From the `meta` of an earlier answer: the same question gets the same rows again.
     pub as_of: Option<AsOf>,
+    /// The committed tables at an earlier moment, without live rows. Not together with `as_of`.
+    pub at: Option<At>,
     /// `None`: those of the engine.
     pub limits: Option<Limits>,
     /// Ties the answer to logs; made up if empty.
@@ -25,6 +30,11 @@ impl Request {
     #[must_use]
     pub fn as_of(self, as_of: AsOf) -> Self {
         Self { as_of: Some(as_of), ..self }
+    }
+
+    #[must_use]
+    pub fn at(self, at: At) -> Self {
+        Self { at: Some(at), ..self }
     }
 
     #[must_use]
@@ -46,6 +56,31 @@ pub struct AsOf {
     /// O(F_q): of each origin the next offset.
     #[serde(serialize_with = "offsets_to_json", deserialize_with = "offsets_from_json")]
     pub offsets: Offsets,
+}
+
+/// A date or a time in ISO 8601; without a zone it is in UTC.
+pub fn parse_time(text: &str) -> Result<Nanos> {
+    string_to_timestamp_nanos(text).map(Nanos).map_err(|_| {
+        Error::bad_request("invalid_time", format!("read a time: {text:?} is none"))
+            .with_hint("write 2024-08-09, 2024-08-09T09:30:00Z or 2024-08-09T11:30:00.5+02:00")
+    })
+}
+
+/// A moment as people write it: the id of a snapshot, a time, or `tag:NAME`.
+pub fn parse_at(text: &str) -> Result<At> {
+    if let Some(name) = text.strip_prefix("tag:") {
+        return Ok(At::Tag(name.to_owned()));
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(At::Snapshot).map_err(|_| {
+            Error::bad_request("invalid_moment", format!("read a moment: {text} is no snapshot"))
+                .with_hint("the table snapshots lists them")
+        });
+    }
+    parse_time(text).map(At::Timestamp).map_err(|_| {
+        Error::bad_request("invalid_moment", format!("read a moment: {text:?} is none"))
+            .with_hint("give the id of a snapshot, a time as 2024-08-09T09:30:00Z, or tag:NAME")
+    })
 }
 
 /// The form in which offsets are written everywhere: `{source: {partition: next}}`.
@@ -73,6 +108,20 @@ mod tests {
     use k2_model::Origin;
 
     use super::*;
+
+    #[test]
+    fn a_moment_is_a_snapshot_a_time_or_a_tag() {
+        assert_eq!(parse_at("123").unwrap(), At::Snapshot(123));
+        assert_eq!(parse_at("tag:123").unwrap(), At::Tag("123".into()));
+        let nine = At::Timestamp(Nanos(1_723_195_800_500_000_000));
+        for time in ["2024-08-09T09:30:00.5Z", "2024-08-09T11:30:00.5+02:00"] {
+            assert_eq!(parse_at(time).unwrap(), nine);
+        }
+        assert_eq!(parse_time("2024-08-09").unwrap(), Nanos(1_723_161_600_000_000_000));
+        for wrong in ["", "eod", "99999999999999999999", "2024-13-01"] {
+            assert_eq!(parse_at(wrong).unwrap_err().code(), "invalid_moment", "{wrong}");
+        }
+    }
 
     #[test]
     fn a_token_survives_json() {

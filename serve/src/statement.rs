@@ -7,7 +7,11 @@ use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+use k2_sinks::At;
 
+use crate::at;
 use crate::error::{Error, Result};
 use crate::hint;
 
@@ -17,15 +21,34 @@ const DEPTH_MAX: usize = 64;
 /// Bytes of a query. Long chains of operators are deep trees, and those need stack.
 const BYTES_MAX: usize = 64 << 10;
 
-/// The one statement that `sql` is.
-pub(crate) fn parse(sql: &str) -> Result<Statement> {
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) statement: Statement,
+    /// The moments that its tables are asked for at, besides the one of the whole question.
+    pub(crate) moments: Vec<At>,
+    /// It asks for plans and not for rows.
+    pub(crate) is_explain: bool,
+}
+
+/// The one question that `sql` is.
+pub(crate) fn parse(sql: &str) -> Result<Question> {
+    let mut statement = parse_statement(sql)?;
+    let moments = at::name_moments(&mut statement)?;
+    let is_explain = matches!(statement, Statement::Explain(_));
+    Ok(Question { statement, moments, is_explain })
+}
+
+fn parse_statement(sql: &str) -> Result<Statement> {
     if sql.len() > BYTES_MAX {
         let message = format!("answer a query: it is longer than {} KiB", BYTES_MAX >> 10);
         return Err(Error::bad_request("query_too_long", message)
             .with_hint("ask for fewer things at a time, or use ranges instead of lists"));
     }
     let syntax = |error: DataFusionError| hint::of_datafusion(error, &[]);
-    let mut statements = DFParserBuilder::new(sql)
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+    let tokens = tokens.map_err(|error| syntax(ParserError::from(error).into()))?;
+    let mut statements = DFParserBuilder::new(at::marked(tokens)?)
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(DEPTH_MAX)
         .build()

@@ -1,6 +1,10 @@
 //! The engine against a job in miniature: live, at the seam, and over the tables alone.
 
+#[path = "engine/pruning.rs"]
+mod pruning;
 mod support;
+#[path = "engine/time_travel.rs"]
+mod time_travel;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

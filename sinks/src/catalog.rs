@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, Connection};
 use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
 use crate::storage::DurableFsFactory;
+use crate::table::NAMESPACE;
 
 /// The catalog's name: other engines must open it under the same.
 const CATALOG_NAME: &str = "k2";
@@ -83,6 +84,35 @@ async fn set_write_ahead_log(database: &Path) -> std::result::Result<(), sqlx::E
         .connect()
         .await?;
     connection.close().await
+}
+
+/// Puts the metadata file at `next` in the place of the one at `current`. `false`: `current` is not
+/// the current one any more.
+pub(crate) async fn swap_metadata(
+    database: &Path,
+    table: &str,
+    current: &str,
+    next: &str,
+) -> std::result::Result<bool, sqlx::Error> {
+    const SWAP: &str = "UPDATE iceberg_tables \
+                        SET metadata_location = ?, previous_metadata_location = ? \
+                        WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? \
+                        AND metadata_location = ?";
+    let mut connection = SqliteConnectOptions::new()
+        .filename(database)
+        .synchronous(SqliteSynchronous::Full)
+        .connect()
+        .await?;
+    let swap = sqlx::query(SWAP)
+        .bind(next)
+        .bind(current)
+        .bind(CATALOG_NAME)
+        .bind(NAMESPACE)
+        .bind(table)
+        .bind(current);
+    let swapped = swap.execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(swapped.rows_affected() == 1)
 }
 
 /// A catalog that shows one version of one table, and commits on that version only.

@@ -160,7 +160,7 @@ impl Committer<'_> {
         recover(metadata, name, &self.config.sink_id, self.config.accept_rollback)
     }
 
-    fn load_table(&self, ident: &TableIdent) -> Result<iceberg::table::Table> {
+    pub(crate) fn load_table(&self, ident: &TableIdent) -> Result<iceberg::table::Table> {
         self.runtime
             .block_on(self.catalog.load_table(ident))
             .map_err(|error| Error::of(format!("load table {ident}"), error))

@@ -28,6 +28,7 @@ use crate::config::{Attempts, LakeConfig};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::failpoint;
+use crate::history::History;
 use crate::opened::{Opened, Pending, Standings, Version};
 use crate::pin::{ColdPin, TablePin};
 use crate::position::{Incarnation, JobPosition};
@@ -37,6 +38,7 @@ use crate::snapshots::{Snapshot, snapshots_of};
 use crate::state;
 use crate::storage::{DurableFs, DurableFsFactory, sweep_temporaries};
 use crate::table::Table;
+use crate::tags::Tags;
 use crate::threads::Threads;
 use crate::write::{Layout, Writer, Writers};
 
@@ -141,6 +143,18 @@ impl Lake {
     /// All snapshots of all tables, as of the latest pin: by table, oldest first.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         snapshots_of(&self.pin())
+    }
+
+    /// The snapshots that there are now, as the catalog says; [`Lake::pin`] stays where it is.
+    pub fn history(&self) -> Result<History> {
+        let opened = Opened::load(&self.committer(), Access::ReadOnly)?;
+        Ok(History::new(opened.tables(), &self.threads))
+    }
+
+    /// What sets and removes tags, which needs no claim.
+    pub fn tags(&self) -> Result<Tags<'_>> {
+        let (committer, database) = (self.committer(), self.directory.database());
+        Ok(Tags { committer, database, history: self.history()? })
     }
 
     /// Makes this process the one that may commit. Positions and offsets read before are void.

@@ -39,6 +39,10 @@ impl Opened {
         self.standings.iter().map(position).collect()
     }
 
+    pub(crate) fn tables(self) -> BTreeMap<Table, iceberg::table::Table> {
+        self.standings.into_iter().map(|(table, standing)| (table, standing.table)).collect()
+    }
+
     pub(crate) fn uuids(&self) -> BTreeMap<Table, Uuid> {
         let uuid =
             |(table, standing): (&Table, &Standing)| (*table, standing.table.metadata().uuid());
@@ -105,7 +109,7 @@ impl Version {
                 frontier: anchor.upper,
                 position,
                 tables,
-                _threads: Arc::clone(threads),
+                threads: Arc::clone(threads),
             }),
         }
     }

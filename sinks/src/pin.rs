@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{DataContentType, DataFile, Datum, Literal, PrimitiveLiteral, Schema};
+use iceberg::spec::{
+    DataContentType, DataFile, Datum, Literal, PrimitiveLiteral, Schema, SnapshotRef,
+};
 use k2_model::Time;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +28,7 @@ pub struct ColdPin {
     pub tables: BTreeMap<Table, TablePin>,
     /// A pin may outlive its lake. Without the threads a scan by the library finds no rows, and
     /// does not say so.
-    pub(crate) _threads: Arc<Threads>,
+    pub(crate) threads: Arc<Threads>,
 }
 
 /// One table at one snapshot.
@@ -38,6 +40,9 @@ pub struct TablePin {
     pub files: Arc<[Arc<PlannedFile>]>,
     pub rows: u64,
     pub bytes: u64,
+    /// It has rows beyond the position of the pin, which are not a part of that moment. Only told
+    /// of earlier moments.
+    pub is_ahead: bool,
 }
 
 /// A data file and what its metadata says of its rows. Bounds are of all rows, and exact.
@@ -153,8 +158,18 @@ impl BoundColumns {
 impl TablePin {
     /// Reads the manifests of the table's current snapshot.
     pub(crate) async fn load(table: iceberg::table::Table, name: &str) -> Result<Self> {
-        let Some(snapshot) = table.metadata().current_snapshot().cloned() else {
-            return Ok(Self::new(table, Vec::new()));
+        let snapshot = table.metadata().current_snapshot().cloned();
+        Self::load_at(table, name, snapshot).await
+    }
+
+    /// Reads the manifests of `snapshot`; without one the table is empty.
+    pub(crate) async fn load_at(
+        table: iceberg::table::Table,
+        name: &str,
+        snapshot: Option<SnapshotRef>,
+    ) -> Result<Self> {
+        let Some(snapshot) = snapshot else {
+            return Ok(Self::new(table, None, Vec::new()));
         };
         let attempted = || format!("read the manifests of table {name}");
         let failed = |error| Error::of(attempted(), error);
@@ -179,7 +194,7 @@ impl TablePin {
                 files.push(Arc::new(PlannedFile::of(entry.data_file(), &columns)));
             }
         }
-        Ok(Self::new(table, files))
+        Ok(Self::new(table, Some(snapshot.snapshot_id()), files))
     }
 
     /// The pin of `table`, which is this one's with one commit of `added` files on top.
@@ -196,12 +211,18 @@ impl TablePin {
         let columns = BoundColumns::of(table.metadata().current_schema());
         let added = added.iter().map(|file| Arc::new(PlannedFile::of(file, &columns)));
         let files = self.files.iter().cloned().chain(added).collect();
-        Some(Self::new(table, files))
+        let snapshot_id = Some(snapshot.snapshot_id());
+        Some(Self::new(table, snapshot_id, files))
     }
 
-    fn new(table: iceberg::table::Table, files: Vec<Arc<PlannedFile>>) -> Self {
+    fn new(
+        table: iceberg::table::Table,
+        snapshot_id: Option<i64>,
+        files: Vec<Arc<PlannedFile>>,
+    ) -> Self {
         Self {
-            snapshot_id: table.metadata().current_snapshot_id(),
+            snapshot_id,
+            is_ahead: false,
             rows: files.iter().map(|file| file.record_count).sum(),
             bytes: files.iter().map(|file| file.size_bytes).sum(),
             files: files.into(),

@@ -121,15 +121,38 @@ pub(crate) fn recover(
 
 /// As [`recover`], for readers: whoever wrote it, and whatever happened to the table since.
 pub(crate) fn recover_leniently(metadata: &TableMetadata) -> Result<TablePosition> {
+    let keyed = keyed_from(metadata, metadata.current_snapshot());
+    let copy = Some(metadata.properties()).filter(|keys| keys.contains_key(SINK_ID));
+    let found = greatest(keyed.into_iter().chain(copy))?;
+    found.map_or(Ok(TablePosition::default()), TablePosition::parse)
+}
+
+/// Where the table stood at one of its snapshots, whoever wrote it.
+pub(crate) fn position_at(metadata: &TableMetadata, snapshot_id: i64) -> Result<TablePosition> {
+    let keyed = keyed_from(metadata, metadata.snapshot_by_id(snapshot_id));
+    greatest(keyed.into_iter())?.map_or(Ok(TablePosition::default()), TablePosition::parse)
+}
+
+/// The epoch below which everything is in `snapshot`, if it says so.
+pub(crate) fn upper_of(snapshot: &SnapshotRef) -> Result<Option<Time>> {
+    let keys = &snapshot.summary().additional_properties;
+    keys.contains_key(SINK_ID).then(|| number(keys, UPPER)).transpose()
+}
+
+/// The keys of `snapshot` and its ancestors, newest first, where they have any.
+fn keyed_from<'a>(
+    metadata: &'a TableMetadata,
+    mut next: Option<&'a SnapshotRef>,
+) -> Vec<&'a HashMap<String, String>> {
     let mut keyed = Vec::new();
-    let mut next = metadata.current_snapshot();
     while let Some(snapshot) = next {
-        keyed.push(&snapshot.summary().additional_properties);
+        let keys = &snapshot.summary().additional_properties;
+        if keys.contains_key(SINK_ID) {
+            keyed.push(keys);
+        }
         next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
     }
-    keyed.push(metadata.properties());
-    let keyed = keyed.into_iter().filter(|keys| keys.contains_key(SINK_ID));
-    greatest(keyed)?.map_or(Ok(TablePosition::default()), TablePosition::parse)
+    keyed
 }
 
 /// The keyed snapshots in the ancestry of `main`, newest first.

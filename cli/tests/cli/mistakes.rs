@@ -107,7 +107,22 @@ fn a_reader_that_has_enough_is_no_error() {
 #[test]
 fn each_help_has_an_example() {
     let place = Place::new();
-    for command in ["", "run ", "query ", "generate ", "bench "] {
+    let queries = ["trades", "quotes", "bars", "symbols", "snapshots", "gaps", "feeds"]
+        .map(|what| format!("query {what} "));
+    let others = [
+        "",
+        "run ",
+        "query ",
+        "generate ",
+        "bench ",
+        "table ",
+        "table tag ",
+        "table tag create ",
+        "table tag list ",
+        "table tag delete ",
+        "completions ",
+    ];
+    for command in others.into_iter().chain(queries.iter().map(String::as_str)) {
         let help = place.line(&format!("{command}--help")).ok();
         assert!(help.stdout.contains("Examples:\n  k2 "), "{command}: {}", help.stdout);
     }

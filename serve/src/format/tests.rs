@@ -19,6 +19,7 @@ fn answer_of(columns: Vec<(&str, ArrayRef)>) -> Answer {
         sources: Sources { iceberg: 1, live: 1 },
         snapshot_id: None,
         snapshots: Default::default(),
+        moments: Vec::new(),
         as_of: AsOf { snapshot_id: None, frontier: 3, offsets: Default::default() },
         complete: true,
         gaps: OpenGaps::default(),

@@ -38,7 +38,7 @@ pub(super) async fn sql(
         Some(name) => name.parse()?,
     };
     let Question { sql, as_of, .. } = question;
-    let request = Request { sql, as_of, limits: None, correlation_id };
+    let request = Request { sql, as_of, correlation_id, ..Request::default() };
     let answer = state.engine.query(request).await?;
     if answer.rows() <= ROWS_INLINE_MAX {
         return reply(&answer, format);

@@ -17,6 +17,7 @@ use k2_model::{DataType, GapChange, Quote, Reject, Trade};
 use k2_sinks::Table;
 
 use crate::constraint::{Constraint, Key};
+use crate::explain::{Part, Scan};
 use crate::functions::covered::covered;
 use crate::pinned::{Pinned, Trace};
 use crate::schema;
@@ -43,31 +44,54 @@ impl StoredTable {
 
     /// Whether rows of both sides are few enough for one thread.
     pub(crate) fn rows(&self) -> usize {
-        let cold = self.pinned.files(self.table).iter().map(|file| file.record_count).sum::<u64>();
-        let cold = usize::try_from(cold).unwrap_or(usize::MAX);
-        let live = match self.table {
-            Table::Trades => self.live_rows::<Trade>(),
-            Table::Quotes => self.live_rows::<Quote>(),
-            Table::Rejects => self.live_rows::<Reject>(),
-            Table::Gaps => self.live_rows::<GapChange>(),
-        };
-        cold.saturating_add(live)
+        let cold = usize::try_from(self.cold_rows()).unwrap_or(usize::MAX);
+        cold.saturating_add(self.live_chunks().1)
     }
 
-    fn live_rows<R: Row>(&self) -> usize {
-        self.chunks::<R>().map(|chunk| chunk.len()).sum()
+    fn cold_rows(&self) -> u64 {
+        self.pinned.files(self.table).iter().map(|file| file.record_count).sum()
+    }
+
+    /// Chunks, and rows in them.
+    fn live_chunks(&self) -> (usize, usize) {
+        match self.table {
+            Table::Trades => self.counted::<Trade>(),
+            Table::Quotes => self.counted::<Quote>(),
+            Table::Rejects => self.counted::<Reject>(),
+            Table::Gaps => self.counted::<GapChange>(),
+        }
+    }
+
+    fn counted<R: Row>(&self) -> (usize, usize) {
+        self.chunks::<R>().fold((0, 0), |(chunks, rows), chunk| (chunks + 1, rows + chunk.len()))
+    }
+
+    /// All that there is, and nothing of it read.
+    fn unread(&self) -> Scan {
+        let all = |all: u64| Part { read: 0, all };
+        let (chunks, live_rows) = self.live_chunks();
+        Scan {
+            table: self.table.as_str(),
+            snapshot_id: self.pinned.snapshot_id(self.table),
+            files: all(self.pinned.files(self.table).len() as u64),
+            rows: all(self.cold_rows()),
+            chunks: all(chunks as u64),
+            live_rows: all(live_rows as u64),
+        }
     }
 
     fn chunks<R: Row>(&self) -> impl Iterator<Item = &Arc<Chunk<R::Kept>>> {
         self.pinned.live.iter().flat_map(|live| live.rows(R::of_tail))
     }
 
-    fn cold(&self, wanted: &Wanted<'_>, constraint: &Constraint) -> Result<Parts> {
+    fn cold(&self, wanted: &Wanted<'_>, constraint: &Constraint, note: &mut Scan) -> Result<Parts> {
         let mut filters = wanted.filters.clone();
         filters.extend(time_filter(&self.schema, constraint));
-        filters.extend(self.pinned.as_of_offsets().map(covered));
+        filters.extend(self.pinned.as_of_offsets(self.table).map(covered));
         let wanted = Wanted { filters, projection: wanted.projection.clone(), ..*wanted };
         let files = files::prune(self.pinned.files(self.table), constraint);
+        note.files.read = files.len() as u64;
+        note.rows.read = files.iter().map(|file| file.record_count).sum();
         if files.is_empty() {
             return Ok(Vec::new());
         }
@@ -75,7 +99,12 @@ impl StoredTable {
         Ok(vec![wanted.finish(read, Side::Iceberg, &self.trace)?])
     }
 
-    fn live<R: Row>(&self, wanted: &Wanted<'_>, constraint: &Constraint) -> Result<Parts> {
+    fn live<R: Row>(
+        &self,
+        wanted: &Wanted<'_>,
+        constraint: &Constraint,
+        note: &mut Scan,
+    ) -> Result<Parts> {
         let chunks: Vec<Arc<Chunk<R::Kept>>> = self.chunks::<R>().cloned().collect();
         if chunks.is_empty() {
             return Ok(Vec::new());
@@ -85,8 +114,10 @@ impl StoredTable {
         if instruments.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
+        note.chunks.read = note.chunks.all;
+        note.live_rows.read = note.live_rows.all;
         let constraint = constraint.clone();
-        let as_of = self.pinned.as_of_offsets();
+        let as_of = self.pinned.as_of_offsets(self.table);
         let selection = Selection { constraint, instruments, as_of };
         let schema = Arc::new(self.schema.project(&wanted.columns()?)?);
         let parallelism = wanted.state.config().target_partitions();
@@ -143,16 +174,17 @@ impl TableProvider for StoredTable {
         let wanted = Wanted::new(state, &self.schema, projection, filters);
         let constraint = Constraint::of(filters);
         self.trace.touch(self.touched(), &constraint);
-        let mut parts = Vec::new();
+        let (mut parts, mut note) = (Vec::new(), self.unread());
         if !constraint.is_never() {
-            parts.extend(self.cold(&wanted, &constraint)?);
+            parts.extend(self.cold(&wanted, &constraint, &mut note)?);
             parts.extend(match self.table {
-                Table::Trades => self.live::<Trade>(&wanted, &constraint)?,
-                Table::Quotes => self.live::<Quote>(&wanted, &constraint)?,
-                Table::Rejects => self.live::<Reject>(&wanted, &constraint)?,
-                Table::Gaps => self.live::<GapChange>(&wanted, &constraint)?,
+                Table::Trades => self.live::<Trade>(&wanted, &constraint, &mut note)?,
+                Table::Quotes => self.live::<Quote>(&wanted, &constraint, &mut note)?,
+                Table::Rejects => self.live::<Reject>(&wanted, &constraint, &mut note)?,
+                Table::Gaps => self.live::<GapChange>(&wanted, &constraint, &mut note)?,
             });
         }
+        self.trace.plan(note);
         match parts.len() {
             0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted.projection)?)))),
             1 => Ok(parts.swap_remove(0)),

@@ -4,6 +4,7 @@
 
 mod crash;
 mod disk;
+mod history;
 mod protocol;
 mod round_trip;
 mod support;

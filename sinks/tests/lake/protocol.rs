@@ -13,7 +13,7 @@ use k2_model::{DataType, Gap, GapCause, GapChange, Nanos, Stream};
 use k2_operators::MarketBatch;
 use k2_sinks::{ErrorKind, Lake, LakeConfig, Sealed, Status, Table};
 
-fn tricky(dir: &std::path::Path) -> (Lake, Arc<TrickyCatalog>) {
+pub fn tricky(dir: &std::path::Path) -> (Lake, Arc<TrickyCatalog>) {
     let mut config = config(dir);
     let catalog = TrickyCatalog::install(&mut config);
     let lake = Lake::open(config).unwrap();
@@ -43,7 +43,7 @@ fn gap(first: u64, last: u64, at: &k2_model::Trade) -> GapChange {
 }
 
 /// As [`sealed`], with a gap change besides the trades.
-fn sealed_with_gap(lake: &Lake, lower: u64, upper: u64) -> Sealed {
+pub fn sealed_with_gap(lake: &Lake, lower: u64, upper: u64) -> Sealed {
     let mut batch = sealed(lake, lower, upper);
     let cause = &btc(lower..upper)[0];
     let gaps = lake.write_gaps(&batch_id(lower, upper), vec![&gap(1, 2, cause)]).unwrap();

@@ -1,0 +1,50 @@
+//! The clock of each venue: the greatest event time over its trades, which says what is final.
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use k2_model::DataType;
+use k2_sinks::Table;
+
+use crate::functions::finality::VenueClocks;
+use crate::pinned::Pinned;
+
+/// From the counts of the streams that are live.
+pub(crate) fn of_streams(pinned: &Pinned) -> VenueClocks {
+    let mut clocks = VenueClocks::new();
+    let trades = pinned.streams().filter(|(stream, _)| stream.data_type == DataType::Trades);
+    for (stream, counts) in trades {
+        let Some(last) = counts.last_event else { continue };
+        match clocks.get_mut(&*stream.instrument.venue) {
+            Some(clock) => *clock = last.0.max(*clock),
+            None => {
+                clocks.insert(stream.instrument.venue.to_string(), last.0);
+            }
+        }
+    }
+    clocks
+}
+
+/// From the bounds of the files. `None` if a file has several venues, so that its bounds do not tell which is how late.
+pub(crate) fn of_bounds(pinned: &Pinned) -> Option<VenueClocks> {
+    let mut clocks = VenueClocks::new();
+    for file in pinned.files(Table::Trades) {
+        let (venue, times) = (file.venue.as_ref()?, file.ts_event.as_ref()?);
+        if venue.lower != venue.upper {
+            return None;
+        }
+        let clock = clocks.entry(venue.lower.to_string()).or_insert(times.upper);
+        *clock = times.upper.max(*clock);
+    }
+    Some(clocks)
+}
+
+/// From the rows of [`CLOCKS`](crate::views::definitions::CLOCKS).
+pub(crate) fn of_rows(batches: &[RecordBatch]) -> VenueClocks {
+    let rows = batches.iter().flat_map(|batch| {
+        let venues = batch.column(0).as_string::<i32>();
+        let clocks = batch.column(1).as_primitive::<Int64Type>();
+        (0..batch.num_rows()).map(|row| (venues.value(row).to_owned(), clocks.value(row)))
+    });
+    rows.collect()
+}
