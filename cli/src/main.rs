@@ -4,6 +4,7 @@ mod answer_meta;
 mod bench;
 mod clock;
 mod completions;
+mod cursor_key;
 mod failure;
 mod generate;
 mod import;

@@ -25,6 +25,7 @@ Examples:
   k2 query \"SELECT symbol, count(*), sum(quantity) FROM trades GROUP BY symbol\"
   k2 query --data-dir d --output ndjson \\
     \"SELECT * FROM ohlcv_1m WHERE symbol = 'BTC-USDT' ORDER BY window_start\"
+  k2 query --data-dir d --output parquet \"SELECT * FROM ohlcv_1d\" > days.parquet
   echo \"SELECT * FROM gaps_open\" | k2 query --data-dir d -
 
 Tables: trades, quotes, rejects, gaps. Views: latest_trade, latest_quote, ohlcv_1m, ohlcv_5m,
@@ -63,7 +64,8 @@ struct Common {
     /// Where the tables are [default: ./k2-data]
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// table, json (an array), ndjson or csv [default: table on a terminal, else ndjson]
+    /// table, json (an array), ndjson, csv, parquet or arrow (an IPC stream) [default: table on a
+    /// terminal, else ndjson]
     #[arg(
         long,
         value_name = "FORMAT",
@@ -78,7 +80,7 @@ struct Common {
 
 pub fn run(args: &QueryArgs) -> Result {
     let mut asked = Asked::of(args.common.directory())?;
-    let format = args.common.format();
+    let format = args.common.format()?;
     let (rows, meta) = match &args.what {
         Some(_) if args.sql.is_some() || args.file.is_some() => {
             return Err(Failure::usage("give either SQL or one of the commands, not both"));
@@ -127,10 +129,18 @@ impl Common {
         self.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into())
     }
 
-    fn format(&self) -> Format {
-        let default = if io::stdout().is_terminal() { Format::Table } else { Format::Ndjson };
+    fn format(&self) -> Result<Format> {
+        let is_terminal = io::stdout().is_terminal();
+        let default = if is_terminal { Format::Table } else { Format::Ndjson };
         let named = self.output.as_deref().and_then(|name| name.parse().ok());
-        named.unwrap_or(default)
+        match named {
+            Some(format) if is_terminal && Format::is_binary(format) => {
+                Err(Failure::usage(format!(
+                    "{format} is for programs; send it to a file, as in --output {format} > rows.{format}"
+                )))
+            }
+            named => Ok(named.unwrap_or(default)),
+        }
     }
 
     fn show(&self, rows: &[u8], format: Format) -> Result {

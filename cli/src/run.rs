@@ -269,11 +269,12 @@ impl RunArgs {
         if self.no_listen {
             return Ok(None);
         }
+        let at = |address| Served::start(job, settings, sink, sources, address, directory);
         let served = match self.listen {
-            Some(address) => Served::start(job, settings, sink, sources, address),
-            None => Served::start(job, settings, sink, sources, LISTEN_DEFAULT).or_else(|_taken| {
-                Served::start(job, settings, sink, sources, SocketAddr::new(LISTEN_DEFAULT.ip(), 0))
-            }),
+            Some(address) => at(address),
+            None => {
+                at(LISTEN_DEFAULT).or_else(|_taken| at(SocketAddr::new(LISTEN_DEFAULT.ip(), 0)))
+            }
         };
         let served = served?;
         let address = served.address();

@@ -1,6 +1,7 @@
 //! The server of a job, for as long as it is held.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k2_dataflows::Job;
@@ -9,6 +10,7 @@ use k2_operators::kit::dependency::{Condition, Health};
 use k2_serve::{Engine, JobState, Server, ServerConfig, ServerState};
 use k2_sinks::Status;
 
+use crate::cursor_key;
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
 
@@ -56,6 +58,7 @@ impl Served {
         sink: &SinkHealth,
         sources: &Arc<Health>,
         address: SocketAddr,
+        directory: &Path,
     ) -> Result<Self> {
         let listener = TcpListener::bind(address).map_err(|error| {
             Failure::failed(
@@ -70,7 +73,8 @@ impl Served {
             (None, Some(reason)) => JobState::Stalled { reason },
             (None, None) => JobState::Running,
         });
-        let state = ServerState { engine, metrics: job.metrics(), health };
+        let secret = cursor_key::of(directory)?;
+        let state = ServerState { engine, metrics: job.metrics(), health, secret };
         let server = Server::start(listener, state, ServerConfig::default())?;
         Ok(Self { server })
     }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod job;
 pub mod live;
 pub mod market;
+pub mod newest;
 mod publish;
 mod seed;
 pub mod views;

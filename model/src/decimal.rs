@@ -85,6 +85,22 @@ impl Decimal {
         Ok(Self(if negative { -mantissa } else { mantissa }))
     }
 
+    /// Appends what [`fmt::Display`] writes, without its detours: rows of answers are full of these.
+    pub fn push_to(self, out: &mut String) {
+        if self.0 < 0 {
+            out.push('-');
+        }
+        let (magnitude, one) = (self.0.unsigned_abs(), ONE.unsigned_abs());
+        // Of narrow numbers both parts fit 64 bits, in which division is quick.
+        let (whole, fraction) = match u64::try_from(magnitude) {
+            Ok(narrow) => (u128::from(narrow / one as u64), narrow % one as u64),
+            Err(_) => (magnitude / one, (magnitude % one) as u64),
+        };
+        push_number(whole, 1, out);
+        out.push('.');
+        push_number(fraction.into(), SCALE as usize, out);
+    }
+
     pub fn is_negative(self) -> bool {
         self.0 < 0
     }
@@ -100,6 +116,26 @@ impl Decimal {
     pub fn saturating_add(self, other: Self) -> Self {
         Self((self.0 + other.0).clamp(-MAX, MAX))
     }
+}
+
+/// Appends `number` with at least `width` digits.
+fn push_number(number: u128, width: usize, out: &mut String) {
+    // As many as a magnitude of 128 bits has.
+    let mut digits = [b'0'; 39];
+    let (mut at, mut wide) = (digits.len(), number);
+    while wide > u128::from(u64::MAX) {
+        at -= 1;
+        digits[at] = b'0' + (wide % 10) as u8;
+        wide /= 10;
+    }
+    let mut narrow = wide as u64;
+    while narrow > 0 {
+        at -= 1;
+        digits[at] = b'0' + (narrow % 10) as u8;
+        narrow /= 10;
+    }
+    let digits = &digits[at.min(digits.len() - width)..];
+    out.push_str(std::str::from_utf8(digits).expect("digits are text"));
 }
 
 fn push_digit(mantissa: i128, byte: u8) -> Result<i128, DecimalError> {
@@ -245,6 +281,15 @@ mod tests {
         #[test]
         fn display_and_parse_are_inverse(mantissa in -MAX..=MAX) {
             prop_assert_eq!(parse(&Decimal(mantissa).to_string()), Ok(Decimal(mantissa)));
+        }
+
+        #[test]
+        fn pushing_writes_what_display_does(wide in -MAX..=MAX, narrow: i64, small in -2_000i128..2_000) {
+            for mantissa in [wide, narrow.into(), small, small * ONE, -MAX, MAX, 0] {
+                let mut pushed = String::from("x");
+                Decimal(mantissa).push_to(&mut pushed);
+                prop_assert_eq!(pushed, format!("x{}", Decimal(mantissa)));
+            }
         }
 
         #[test]

@@ -22,6 +22,22 @@ impl Answer {
     }
 }
 
+/// What a page of rows says of the next.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Pagination {
+    pub(crate) limit: usize,
+    /// `None`: there is no next page.
+    pub(crate) cursor: Option<String>,
+    pub(crate) has_more: bool,
+}
+
+impl Pagination {
+    /// Of rows that are all there are.
+    pub(crate) fn whole(rows: usize) -> Self {
+        Self { limit: rows, cursor: None, has_more: false }
+    }
+}
+
 /// What an answer is an answer of.
 #[derive(Clone, Debug, Serialize)]
 pub struct Meta {

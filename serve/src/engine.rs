@@ -7,6 +7,10 @@
 //! 5. Run within the limits.
 //! 6. Say what the rows are rows of.
 
+pub(crate) mod newest;
+pub(crate) mod newest_bars;
+pub(crate) mod sizes;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,24 +139,37 @@ impl Engine {
     ///
     /// The future is boxed, or each crate that asks would compile the whole engine again.
     pub fn query(&self, request: Request) -> BoxFuture<'_, Result<Answer>> {
-        Box::pin(self.counted(request))
+        Box::pin(async move {
+            let limits = request.limits.unwrap_or(self.0.config.limits);
+            let answering = async { self.answer(request, limits).await.map(Some) };
+            let answer = self.timed(limits, answering).await?;
+            answer.ok_or_else(|| Error::internal("answer a query: there is no answer"))
+        })
     }
 
+    /// Answers within the time there is, and counts that. No answer is none that counts.
     #[allow(clippy::disallowed_methods, reason = "how long an answer took is for people")]
-    async fn counted(&self, request: Request) -> Result<Answer> {
+    async fn timed(
+        &self,
+        limits: Limits,
+        answering: impl Future<Output = Result<Option<Answer>>>,
+    ) -> Result<Option<Answer>> {
         let started = Instant::now();
-        let limits = request.limits.unwrap_or(self.0.config.limits);
-        let answer = tokio::time::timeout(limits.time_max, self.answer(request, limits)).await;
+        let answer = tokio::time::timeout(limits.time_max, answering).await;
         let mut answer = answer.unwrap_or_else(|_| Err(out_of_time(limits)));
+        if let Ok(None) = answer {
+            return Ok(None);
+        }
         let elapsed = started.elapsed();
         let statistics = &self.0.statistics;
         statistics.queries.fetch_add(1, Ordering::Relaxed);
         statistics.micros.fetch_add(elapsed.as_micros() as u64, Ordering::Relaxed);
         match &mut answer {
-            Ok(answer) => {
+            Ok(Some(answer)) => {
                 answer.meta.query_time_ms = elapsed.as_micros() as f64 / 1_000.0;
                 statistics.rows.fetch_add(answer.rows() as u64, Ordering::Relaxed);
             }
+            Ok(None) => {}
             Err(_) => {
                 statistics.failures.fetch_add(1, Ordering::Relaxed);
             }

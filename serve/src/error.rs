@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::Serialize;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Whose fault it is, for code that has to decide.
@@ -18,6 +20,13 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// What is wrong with one field of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    pub field: String,
+    pub message: String,
+}
+
 /// Why a question has no answer.
 #[derive(Debug)]
 pub struct Error {
@@ -25,13 +34,14 @@ pub struct Error {
     code: &'static str,
     message: String,
     hint: Option<String>,
+    fields: Vec<FieldError>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// `code` is stable and for programs; `message` is lower case and for people.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), hint: None, source: None }
+        Self { kind, code, message: message.into(), hint: None, fields: Vec::new(), source: None }
     }
 
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -46,6 +56,13 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Every field that is wrong, not only the first.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
+        self.fields = fields;
         self
     }
 
@@ -67,6 +84,11 @@ impl Error {
     /// What was attempted and why it failed, without the hint.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The fields of the question that are wrong, if it was they that were.
+    pub fn fields(&self) -> &[FieldError] {
+        &self.fields
     }
 
     /// What to do.

@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::config::EngineConfig;
-use crate::functions::{bar, window};
+use crate::functions::{bar, twap, window};
 use crate::spelling::Spellings;
 use crate::yielding::YieldingJoins;
 
@@ -35,7 +35,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     let mut scalar = state.scalar_functions().values().cloned().collect::<Vec<_>>();
     scalar.extend([Arc::new(window::window()), Arc::new(window::window_end())]);
     let mut aggregate = state.aggregate_functions().values().cloned().collect::<Vec<_>>();
-    aggregate.push(Arc::new(bar::bar()));
+    aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_scalar_functions(scalar)
         .with_aggregate_functions(aggregate)

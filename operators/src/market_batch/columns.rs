@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use k2_model::{Coordinates, Decimal, Instrument, Nanos, Origin, Side, VendorData};
 
@@ -48,6 +49,8 @@ pub struct MarketColumns {
     /// An origin, and from where offsets there count.
     origins: Coded<(Origin, u64)>,
     offsets: Vec<u32>,
+    /// The greatest of `ts_events`, once somebody has asked.
+    newest: OnceLock<Nanos>,
 }
 
 /// Decimals in 64 bits, but for those that need more.
@@ -176,6 +179,7 @@ impl MarketColumns {
             vendor_data: Coded::EMPTY,
             origins: Coded::EMPTY,
             offsets: vec![0; rows],
+            newest: OnceLock::new(),
         }
     }
 
@@ -263,6 +267,12 @@ impl MarketColumns {
 
     pub fn ts_events(&self) -> &[Nanos] {
         &self.ts_events
+    }
+
+    /// The greatest event time; the least there is if there are no rows.
+    pub fn newest(&self) -> Nanos {
+        let newest = || self.ts_events.iter().max().copied();
+        *self.newest.get_or_init(|| newest().unwrap_or(Nanos(i64::MIN)))
     }
 
     pub fn ts_recvs(&self) -> &[Nanos] {

@@ -3,6 +3,7 @@
 //! Decimals keep all their digits and times all the digits of their unit; both are strings in
 //! JSON, and integers are numbers. Bytes are their text if they are UTF-8, otherwise `\x` and hex.
 
+mod columnar;
 mod table;
 mod text;
 
@@ -13,7 +14,7 @@ use std::str::FromStr;
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Pagination};
 use crate::error::Error;
 pub(crate) use text::{Column, write_json_string};
 
@@ -28,10 +29,15 @@ pub enum Format {
     Ndjson,
     /// RFC 4180 with a header; null is an empty field, an empty text is `""`.
     Csv,
+    /// One file.
+    Parquet,
+    /// Arrow's IPC stream.
+    Arrow,
 }
 
 impl Format {
-    pub const ALL: [Self; 4] = [Self::Table, Self::Json, Self::Ndjson, Self::Csv];
+    pub const ALL: [Self; 6] =
+        [Self::Table, Self::Json, Self::Ndjson, Self::Csv, Self::Parquet, Self::Arrow];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +45,60 @@ impl Format {
             Self::Json => "json",
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
+    }
+
+    /// Whether it is for programs alone, and would garble a terminal.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Table => "text/plain; charset=utf-8",
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Parquet => "application/vnd.apache.parquet",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+
+    /// What an Accept header asks for: of what it likes best the first that there is; JSON where
+    /// it does not mind.
+    pub(crate) fn of_accept(accept: &str) -> Result<Self, Error> {
+        let accept = accept.to_ascii_lowercase();
+        let mut best: Option<(f32, Self)> = None;
+        for item in accept.split(',') {
+            let mut parts = item.split(';').map(str::trim);
+            let Some(format) = Self::of_media_range(parts.next().unwrap_or_default()) else {
+                continue;
+            };
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+            let weight: f32 = weight.unwrap_or(1.0);
+            if weight > best.map_or(0.0, |(known, _)| known) {
+                best = Some((weight, format));
+            }
+        }
+        best.map(|(_, format)| format).ok_or_else(|| {
+            let message = format!("answer a request: there is no format for {accept:?}");
+            Error::bad_request("not_acceptable", message)
+                .with_hint("accept application/json, or name a format with format=")
+        })
+    }
+
+    fn of_media_range(range: &str) -> Option<Self> {
+        Some(match range {
+            "" | "*/*" | "application/*" => Self::Json,
+            "application/ndjson" | "application/jsonl" => Self::Ndjson,
+            "text/*" => Self::Csv,
+            _ => {
+                let essence = |format: &Self| format.content_type().split(';').next();
+                return Self::ALL.into_iter().find(|format| essence(format) == Some(range));
+            }
+        })
     }
 }
 
@@ -74,15 +133,27 @@ pub fn write_rows(answer: &Answer, format: Format, out: &mut dyn Write) -> io::R
             write_csv_header(&answer.schema, out)?;
             each_batch(answer, out, write_csv)
         }
+        Format::Parquet => columnar::write_parquet(answer, out),
+        Format::Arrow => columnar::write_arrow(answer, out),
     }
 }
 
 /// Writes `answer` as HTTP answers it: the rows as `data`, and what they are rows of as `meta`.
 pub fn write_envelope(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    write_page(answer, &Pagination::whole(answer.rows()), out)
+}
+
+/// As [`write_envelope`], where the rows are one page of more.
+pub(crate) fn write_page(
+    answer: &Answer,
+    pagination: &Pagination,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     out.write_all(br#"{"success":true,"data":"#)?;
     write_array(answer, out)?;
-    let rows = answer.rows();
-    write!(out, r#","pagination":{{"limit":{rows},"cursor":null,"has_more":false}},"meta":"#)?;
+    out.write_all(br#","pagination":"#)?;
+    serde_json::to_writer(&mut *out, pagination)?;
+    out.write_all(br#","meta":"#)?;
     serde_json::to_writer(&mut *out, &answer.meta)?;
     out.write_all(b"}\n")
 }

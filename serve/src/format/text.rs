@@ -12,6 +12,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, PrimitiveArray};
 use arrow_cast::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
+use k2_model::Decimal;
 
 /// One column's values, ready to be written.
 pub(crate) struct Column {
@@ -39,21 +40,28 @@ impl Column {
         } else if self.values.is_json(row) {
             self.values.put(row, out);
         } else {
-            let mut text = String::new();
-            self.values.put(row, &mut text);
-            write_json_string(&text, out);
+            out.push('"');
+            let start = out.len();
+            self.values.put(row, out);
+            end_json_string(start, out);
         }
     }
 }
 
 pub(crate) fn write_json_string(text: &str, out: &mut String) {
-    let needs_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     out.push('"');
-    if text.bytes().any(needs_escape) {
-        let escaped = serde_json::to_string(text).expect("a text always serialises");
+    let start = out.len();
+    out.push_str(text);
+    end_json_string(start, out);
+}
+
+/// Escapes what was put since `start` where that is needed, which it hardly ever is.
+fn end_json_string(start: usize, out: &mut String) {
+    let needs_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if out.as_bytes()[start..].iter().any(|byte| needs_escape(*byte)) {
+        let text = out.split_off(start);
+        let escaped = serde_json::to_string(&text).expect("a text always serialises");
         out.push_str(&escaped[1..escaped.len() - 1]);
-    } else {
-        out.push_str(text);
     }
     out.push('"');
 }
@@ -89,6 +97,7 @@ fn values_of(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
         Float16 | Float32 | Float64 => floats(array)?,
         Decimal32(precision, scale) => decimal::<Decimal32Type>(array, *precision, *scale),
         Decimal64(precision, scale) => decimal::<Decimal64Type>(array, *precision, *scale),
+        Decimal128(_, 12) => Box::new(Exact(array.as_primitive().clone())),
         Decimal128(precision, scale) => decimal::<Decimal128Type>(array, *precision, *scale),
         Decimal256(precision, scale) => decimal::<Decimal256Type>(array, *precision, *scale),
         Utf8 | LargeUtf8 | Utf8View | Dictionary(_, _) => texts(array)?,
@@ -177,6 +186,15 @@ fn floats(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
     }
     let doubles = arrow_cast::cast(array, &DataType::Float64)?;
     Ok(Box::new(Floats(doubles.as_primitive().clone())))
+}
+
+/// Prices and quantities, which most decimals are.
+struct Exact(PrimitiveArray<Decimal128Type>);
+
+impl Values for Exact {
+    fn put(&self, row: usize, out: &mut String) {
+        Decimal(self.0.value(row)).push_to(out);
+    }
 }
 
 struct Decimals<T: DecimalType> {

@@ -33,6 +33,11 @@ impl Clocks {
     }
 }
 
+/// Whether a window that ends at `end` is final by the clock of its venue.
+pub(crate) fn is_past(end: i64, lateness_ns: i64, clock: Option<i64>) -> bool {
+    clock.is_some_and(|clock| end.saturating_add(lateness_ns) <= clock)
+}
+
 pub(crate) fn is_final(clocks: Clocks, lateness_ns: i64) -> ScalarUDF {
     let types = vec![DataType::Utf8, nanos()];
     // Stable, not immutable: the planner must not evaluate it before the clocks are known.
@@ -86,7 +91,7 @@ impl ScalarUDFImpl for IsFinal {
             (venues.as_string::<i32>(), ends.as_primitive::<TimestampNanosecondType>());
         let is_final = (0..ends.len()).map(|row| {
             let clock = clocks.get(venues.value(row));
-            clock.is_some_and(|clock| ends.value(row).saturating_add(self.lateness_ns) <= *clock)
+            is_past(ends.value(row), self.lateness_ns, clock.copied())
         });
         Ok(ColumnarValue::Array(Arc::new(is_final.map(Some).collect::<BooleanArray>())))
     }

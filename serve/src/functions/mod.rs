@@ -3,4 +3,5 @@
 pub(crate) mod bar;
 pub(crate) mod covered;
 pub(crate) mod finality;
+pub(crate) mod twap;
 pub(crate) mod window;

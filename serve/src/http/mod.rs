@@ -3,10 +3,22 @@
 //! The server has a runtime of its own, so that neither a slow client nor a heavy query takes a
 //! thread from the dataflow. A client that goes away takes its query with it.
 
+mod aggregations;
+mod ask;
+mod bars;
+mod cursor;
 mod health;
+mod literal;
 mod metrics;
+mod openapi;
+mod page;
+mod parameters;
+mod records;
 mod reply;
+mod routes;
 mod sql;
+mod state;
+mod symbols;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -16,12 +28,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::Next;
-use axum::routing::{get, post};
 use k2_operators::kit::metrics::Metrics;
 use tokio::sync::oneshot;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+pub use cursor::Secret;
 pub use health::{HealthSource, JobState};
 
 /// What is served.
@@ -30,6 +42,8 @@ pub struct ServerState {
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub health: HealthSource,
+    /// Signs the cursors of pages.
+    pub secret: Secret,
 }
 
 /// How it is served.
@@ -150,10 +164,7 @@ async fn serve(
 /// All paths, without a socket.
 pub fn router(state: ServerState, config: ServerConfig) -> Router {
     let limit = config.request_time_max;
-    Router::new()
-        .route("/health", get(health::health))
-        .route("/metrics", get(metrics::metrics))
-        .route("/v1/sql", post(sql::sql))
+    routes::router()
         .fallback(reply::unknown_path)
         .method_not_allowed_fallback(reply::wrong_method)
         .layer(DefaultBodyLimit::max(config.body_bytes_max))

@@ -1,22 +1,28 @@
 //! What all answers over HTTP have in common: correlation ids, the time limit, the error envelope.
 
+use std::io::Write;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::error::{Error, ErrorKind};
+use super::ask::Ask;
+use super::page::Page;
+use super::routes;
+use crate::answer::{Answer, Pagination};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Format, write_page, write_rows};
 
 /// Where an answer says what it is an answer of, whatever its body is.
 pub(super) const META: &str = "x-k2-meta";
+/// Where an answer that is rows alone says how to go on.
+const PAGINATION: &str = "x-k2-pagination";
 pub(super) const CORRELATION_ID: &str = "x-correlation-id";
 /// Longer ids are not taken over.
 const CORRELATION_ID_BYTES_MAX: usize = 128;
-
-const PATHS: &str = "paths are GET /health, GET /metrics and POST /v1/sql";
 
 /// Ties a request, its answer and the log lines of both together.
 #[derive(Clone, Debug)]
@@ -55,18 +61,168 @@ fn correlation_id_of(request: &Request) -> String {
 pub(super) async fn unknown_path(uri: Uri) -> Error {
     let path = uri.path();
     Error::bad_request("unknown_path", format!("answer a request: there is no path {path}"))
-        .with_hint(PATHS)
+        .with_hint(routes::hint())
 }
 
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Error {
     let path = uri.path();
     Error::bad_request("wrong_method", format!("answer a request: {path} does not take {method}"))
-        .with_hint(PATHS)
+        .with_hint(routes::hint())
 }
 
 /// The body of a kind of content.
 pub(super) fn body_of(content_type: &'static str, body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, content_type)], Body::from(body)).into_response()
+}
+
+/// How a client wants its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) format: Format,
+    encoding: Encoding,
+    pub(super) if_none_match: Option<String>,
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// A smaller body is not worth compressing.
+const COMPRESSED_BYTES_MIN: usize = 1_024;
+/// Of gzip and zstd: answers are sent once, so speed counts more than size.
+const COMPRESSION_LEVEL: u32 = 1;
+
+impl Wanted {
+    pub(super) fn of(format: Format, headers: &HeaderMap) -> Self {
+        let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
+        let encoding = Encoding::of(text(header::ACCEPT_ENCODING).unwrap_or_default());
+        let if_none_match = text(header::IF_NONE_MATCH).map(str::to_owned);
+        Self { format, encoding, if_none_match }
+    }
+}
+
+impl Encoding {
+    /// The best of those that `accepted`, an Accept-Encoding, lists.
+    fn of(accepted: &str) -> Self {
+        let takes = |wanted: &str| {
+            accepted.split(',').any(|item| {
+                let mut parts = item.split(';').map(str::trim);
+                let is_wanted = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+                let is_refused = parts
+                    .filter_map(|part| part.strip_prefix("q="))
+                    .any(|weight| weight.parse() == Ok(0.0));
+                is_wanted && !is_refused
+            })
+        };
+        match (takes("zstd"), takes("gzip")) {
+            (true, _) => Self::Zstd,
+            (false, true) => Self::Gzip,
+            (false, false) => Self::Plain,
+        }
+    }
+
+    fn compress(self, body: Vec<u8>) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Plain => Ok(body),
+            Self::Gzip => {
+                let level = flate2::Compression::new(COMPRESSION_LEVEL);
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), level);
+                gzip.write_all(&body)?;
+                gzip.finish()
+            }
+            Self::Zstd => zstd::bulk::compress(&body, COMPRESSION_LEVEL.cast_signed()),
+        }
+    }
+
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
+/// An answer of more rows is written on a thread that may take its time.
+const ROWS_INLINE_MAX: usize = 2_000;
+
+/// `page` as the client wants it.
+pub(super) async fn respond(ask: &Ask, page: Page) -> Result<Response> {
+    ask.check_partial(&page.answer.meta)?;
+    let mut response = write(page, ask.wanted.clone()).await?;
+    if let Some(tag) = ask.tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// `page` in a format, compressed if that is wanted and of use.
+pub(super) async fn write(page: Page, wanted: Wanted) -> Result<Response> {
+    if page.answer.rows() <= ROWS_INLINE_MAX {
+        return written(&page, &wanted);
+    }
+    let written = tokio::task::spawn_blocking(move || written(&page, &wanted)).await;
+    written.map_err(|error| Error::internal("write an answer").with_source(error))?
+}
+
+fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
+    let Page { answer, pagination } = page;
+    let failed = |error: std::io::Error| Error::internal("write an answer").with_source(error);
+    let mut body = Vec::new();
+    match wanted.format {
+        Format::Json => write_page(answer, pagination, &mut body),
+        format => write_rows(answer, format, &mut body),
+    }
+    .map_err(failed)?;
+    let is_worth_it = body.len() >= COMPRESSED_BYTES_MIN && wanted.format != Format::Parquet;
+    let encoding = if is_worth_it { wanted.encoding } else { Encoding::Plain };
+    let mut response =
+        body_of(wanted.format.content_type(), encoding.compress(body).map_err(failed)?);
+    let headers = response.headers_mut();
+    if let Some(name) = encoding.name() {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    tell_meta(answer, pagination, headers);
+    Ok(response)
+}
+
+/// The client has the answer already.
+pub(super) fn not_modified(ask: &Ask) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    if let Some(tag) = ask.tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A longer header is refused by clients and proxies.
+const HEADER_BYTES_MAX: usize = 8_192;
+
+/// What rows alone do not say: the `meta` of the JSON answer, without the list of gaps, and
+/// without the token where one input of thousands makes it too long; and the pagination.
+fn tell_meta(answer: &Answer, pagination: &Pagination, headers: &mut HeaderMap) {
+    let mut meta = serde_json::to_value(&answer.meta).unwrap_or_default();
+    if let Some(gaps) = meta["gaps"].as_object_mut() {
+        gaps.remove("shown");
+    }
+    let mut text = meta.to_string();
+    if text.len() > HEADER_BYTES_MAX {
+        meta["as_of"] = serde_json::Value::Null;
+        text = meta.to_string();
+    }
+    // Names of files may be in any language, which a header carries as bytes.
+    if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+        headers.insert(META, value);
+    }
+    let text = serde_json::to_string(pagination).unwrap_or_default();
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(PAGINATION, value);
+    }
 }
 
 pub(super) const JSON: &str = "application/json";
@@ -75,7 +231,13 @@ fn status_of(error: &Error) -> StatusCode {
     match (error.kind(), error.code()) {
         (_, "unknown_path") => StatusCode::NOT_FOUND,
         (_, "wrong_method") => StatusCode::METHOD_NOT_ALLOWED,
+        (_, "unknown_symbol" | "unknown_snapshot" | "unknown_tag" | "no_data") => {
+            StatusCode::NOT_FOUND
+        }
+        (_, "snapshot_expired") => StatusCode::GONE,
+        (_, "not_acceptable") => StatusCode::NOT_ACCEPTABLE,
         (_, "body_too_large") => StatusCode::PAYLOAD_TOO_LARGE,
+        (_, "wrong_content_type") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         (ErrorKind::BadRequest, _) => StatusCode::BAD_REQUEST,
         (ErrorKind::LimitReached, "limit_time") => StatusCode::GATEWAY_TIMEOUT,
         (ErrorKind::LimitReached, _) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -90,10 +252,13 @@ impl IntoResponse for Error {
         if status.is_server_error() {
             tracing::warn!(error = %self, "a request failed");
         }
-        let envelope = serde_json::json!({
+        let mut envelope = serde_json::json!({
             "success": false,
             "error": { "code": self.code(), "message": self.message(), "hint": self.hint() },
         });
+        if !self.fields().is_empty() {
+            envelope["error"]["fields"] = serde_json::json!(self.fields());
+        }
         let mut response = body_of(JSON, envelope.to_string().into_bytes());
         *response.status_mut() = status;
         response

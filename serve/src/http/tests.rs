@@ -28,6 +28,7 @@ fn served(limits: Limits) -> Served {
         engine,
         metrics: Arc::default(),
         health: Arc::new(move || asked.lock().unwrap().clone()),
+        secret: Secret::random(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = ServerConfig { body_bytes_max: 4096, ..ServerConfig::default() };

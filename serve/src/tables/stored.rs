@@ -45,11 +45,15 @@ impl StoredTable {
     /// Whether rows of both sides are few enough for one thread.
     pub(crate) fn rows(&self) -> usize {
         let cold = usize::try_from(self.cold_rows()).unwrap_or(usize::MAX);
-        cold.saturating_add(self.live_chunks().1)
+        cold.saturating_add(self.rows_live())
     }
 
     fn cold_rows(&self) -> u64 {
         self.pinned.files(self.table).iter().map(|file| file.record_count).sum()
+    }
+
+    pub(crate) fn rows_live(&self) -> usize {
+        self.live_chunks().1
     }
 
     /// Chunks, and rows in them.

@@ -17,7 +17,7 @@ use crate::schema::{BARS, ZONE};
 const BATCH_ROWS: usize = 8_192;
 
 /// One bar and of what it is.
-type Entry = (Instrument, Nanos, Bar);
+pub(crate) type Entry = (Instrument, Nanos, Bar);
 
 /// From which window on all workers have all bars; `None`: they have all there are.
 pub(crate) fn bars_from(pinned: &Pinned) -> Option<Nanos> {
@@ -98,7 +98,7 @@ fn merge_spellings(entries: &mut Vec<Entry>) {
     });
 }
 
-fn batch_of(timeframe: Timeframe, entries: &[Entry]) -> Result<RecordBatch> {
+pub(crate) fn batch_of(timeframe: Timeframe, entries: &[Entry]) -> Result<RecordBatch> {
     let texts = |text: fn(&Instrument) -> &str| -> ArrayRef {
         let instruments = entries.iter().map(|(instrument, _, _)| instrument);
         Arc::new(StringArray::from_iter_values(instruments.map(text)))

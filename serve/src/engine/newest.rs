@@ -1,0 +1,168 @@
+//! The newest records of a symbol, straight from memory where memory alone can tell.
+//!
+//! The same rows in the same order as the general path; `None` wherever a file might hold one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use datafusion::logical_expr::{Expr, col, lit};
+use futures::future::BoxFuture;
+use k2_dataflows::newest::{Wanted, newest};
+use k2_model::Nanos;
+use k2_operators::MarketBatch;
+use k2_operators::market_batch::MarketRecord;
+
+use super::{Engine, Source};
+use crate::answer::Answer;
+use crate::clocks;
+use crate::config::EngineConfig;
+use crate::constraint::Constraint;
+use crate::error::{Error, Result};
+use crate::functions::finality::VenueClocks;
+use crate::pinned::Pinned;
+use crate::request::Request;
+use crate::schema;
+use crate::tables::counted::Side;
+use crate::tables::files;
+use crate::tables::rows::{Row, batch_of};
+
+/// Records that are kept as columns: trades and quotes.
+pub(crate) trait NewestRow: Row<Kept = MarketBatch<Self>> + MarketRecord {}
+
+impl<R: Row<Kept = MarketBatch<R>> + MarketRecord> NewestRow for R {}
+
+/// Where the records that are wanted begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Since {
+    /// At this time, inclusive.
+    Time(Nanos),
+    /// So long before the newest trade at the venues that are asked for.
+    BeforeNewest { window_ns: i64 },
+}
+
+/// Which records are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newest<'a> {
+    /// As the asker spells it.
+    pub(crate) symbol: &'a str,
+    /// `None`: at all venues.
+    pub(crate) venue: Option<&'a str>,
+    pub(crate) since: Since,
+    /// The last time, inclusive.
+    pub(crate) until: Nanos,
+    pub(crate) rows: usize,
+}
+
+impl Engine {
+    /// The newest records, or `None` where the tables are needed to tell.
+    pub(crate) fn newest<'a, R: NewestRow>(
+        &'a self,
+        wanted: Newest<'a>,
+        correlation_id: String,
+    ) -> BoxFuture<'a, Result<Option<Answer>>> {
+        Box::pin(async move {
+            match self.0.source {
+                Source::Live(_) => {
+                    self.timed(self.0.config.limits, self.newest_live::<R>(wanted, correlation_id))
+                        .await
+                }
+                Source::Offline(_) => Ok(None),
+            }
+        })
+    }
+
+    async fn newest_live<R: NewestRow>(
+        &self,
+        wanted: Newest<'_>,
+        correlation_id: String,
+    ) -> Result<Option<Answer>> {
+        let pinned = Arc::new(self.pin(&Request::default()).await?);
+        let Some((from, constraint)) = self.bounds(&pinned, wanted) else { return Ok(None) };
+        let Some(rows) = rows_in_memory::<R>(&pinned, wanted, from, &constraint) else {
+            return Ok(None);
+        };
+        let schema = schema::of_table(R::TABLE);
+        let batch = batch_of(&schema, &rows);
+        let batch = batch.map_err(|error| Error::internal("write live rows").with_source(error))?;
+        let scope = self.scope(pinned, BTreeMap::new());
+        scope.trace.touch(Some(R::DATA_TYPE), &constraint);
+        scope.trace.rows(Side::Live).fetch_add(rows.len() as u64, Ordering::Relaxed);
+        let meta = self.meta(&scope, correlation_id).await?;
+        let batches = if rows.is_empty() { Vec::new() } else { vec![batch] };
+        Ok(Some(Answer { schema, batches, meta }))
+    }
+
+    /// The first time that is wanted, and what rows must fulfil; `None` if nothing tells the time.
+    fn bounds(&self, pinned: &Pinned, wanted: Newest<'_>) -> Option<(Nanos, Constraint)> {
+        let from = match wanted.since {
+            Since::Time(from) => from,
+            Since::BeforeNewest { window_ns } => {
+                let clock = clock_of(&clocks::of_streams(pinned), wanted.venue)?;
+                Nanos(clock.saturating_sub(window_ns))
+            }
+        };
+        let times = (from, wanted.until);
+        Some((from, constraint_of(&self.0.config, wanted.symbol, wanted.venue, Some(times))))
+    }
+
+    /// The event time of the newest trade at `venue`, or anywhere.
+    pub(crate) fn newest_trade_time<'a>(
+        &'a self,
+        venue: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Nanos>>> {
+        Box::pin(async move {
+            let pinned = Arc::new(self.pin(&Request::default()).await?);
+            let clocks = self.venue_clocks(&pinned).await?;
+            Ok(clock_of(&clocks, venue).map(Nanos))
+        })
+    }
+}
+
+/// What rows of `symbol`, in either spelling, fulfil. Times are inclusive.
+pub(crate) fn constraint_of(
+    config: &EngineConfig,
+    symbol: &str,
+    venue: Option<&str>,
+    times: Option<(Nanos, Nanos)>,
+) -> Constraint {
+    let meant = config.instruments.iter().filter(|known| &*known.raw_symbol == symbol);
+    let meant = meant.map(|known| lit(&*known.symbol));
+    let symbols: Vec<Expr> = meant.chain([lit(symbol)]).collect();
+    let mut filters = vec![col("symbol").in_list(symbols, false)];
+    filters.extend(venue.map(|venue| col("venue").eq(lit(venue))));
+    if let Some((from, until)) = times {
+        filters.push(col("ts_event").gt_eq(lit(from.0)));
+        filters.push(col("ts_event").lt_eq(lit(until.0)));
+    }
+    Constraint::of(&filters)
+}
+
+fn clock_of(clocks: &VenueClocks, venue: Option<&str>) -> Option<i64> {
+    match venue {
+        Some(venue) => clocks.get(venue).copied(),
+        None => clocks.values().copied().max(),
+    }
+}
+
+/// The rows, if no file can hold one that belongs among them.
+fn rows_in_memory<R: NewestRow>(
+    pinned: &Pinned,
+    wanted: Newest<'_>,
+    from: Nanos,
+    constraint: &Constraint,
+) -> Option<Vec<R>> {
+    let live = pinned.live.as_ref()?;
+    let instruments = pinned.instruments(constraint, R::DATA_TYPE)?;
+    let of = Wanted { instruments: &instruments, from, until: wanted.until, rows: wanted.rows };
+    let rows: Vec<R> = newest(live.rows(R::of_tail), &of);
+    // An older row can only be wanted while there are too few; one as old could come first.
+    let oldest =
+        if rows.len() < wanted.rows { None } else { rows.last().map(|row| row.ts_event()) };
+    let files = files::prune(pinned.files(R::TABLE), constraint);
+    let may_be_colder = files.iter().any(|file| match (&file.ts_event, oldest) {
+        (Some(times), Some(oldest)) => times.upper >= oldest.0,
+        _ => true,
+    });
+    (!may_be_colder).then_some(rows)
+}

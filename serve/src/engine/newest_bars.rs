@@ -1,0 +1,136 @@
+//! The newest bars of a symbol, straight from the views in memory where they hold all of them.
+//!
+//! The same rows in the same order as the general path; `None` wherever the tables are needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{DataType as ArrowType, Field, Schema, SchemaRef};
+use futures::future::BoxFuture;
+use k2_model::{DataType, Instrument, Nanos, Timeframe};
+
+use super::newest::constraint_of;
+use super::{Engine, Source};
+use crate::answer::Answer;
+use crate::clocks;
+use crate::error::{Error, Result};
+use crate::functions::finality;
+use crate::pinned::Pinned;
+use crate::request::Request;
+use crate::schema::BARS;
+use crate::tables::counted::Side;
+use crate::views::bars::{self, Entry};
+
+/// Which bars are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewestBars<'a> {
+    pub(crate) timeframe: Timeframe,
+    /// As the asker spells it.
+    pub(crate) symbol: &'a str,
+    /// `None`: at all venues.
+    pub(crate) venue: Option<&'a str>,
+    /// First and last start of a window, inclusive.
+    pub(crate) starts: (Nanos, Nanos),
+    pub(crate) rows: usize,
+}
+
+/// Bars with whether they can still change.
+pub(crate) fn schema() -> SchemaRef {
+    let fields = BARS.fields().iter().map(|field| field.as_ref().clone());
+    let is_final = Field::new("final", ArrowType::Boolean, true);
+    Arc::new(Schema::new(fields.chain([is_final]).collect::<Vec<_>>()))
+}
+
+impl Engine {
+    /// The newest bars, or `None` where the tables are needed to tell.
+    pub(crate) fn newest_bars<'a>(
+        &'a self,
+        wanted: NewestBars<'a>,
+        correlation_id: String,
+    ) -> BoxFuture<'a, Result<Option<Answer>>> {
+        Box::pin(async move {
+            if matches!(self.0.source, Source::Offline(_)) {
+                return Ok(None);
+            }
+            let answering = self.newest_bars_live(wanted, correlation_id);
+            self.timed(self.0.config.limits, answering).await
+        })
+    }
+
+    async fn newest_bars_live(
+        &self,
+        wanted: NewestBars<'_>,
+        correlation_id: String,
+    ) -> Result<Option<Answer>> {
+        let pinned = Arc::new(self.pin(&Request::default()).await?);
+        let constraint = constraint_of(&self.0.config, wanted.symbol, wanted.venue, None);
+        let Some(instruments) = pinned.instruments(&constraint, DataType::Trades) else {
+            return Ok(None);
+        };
+        let Some(entries) = entries_in_memory(&pinned, &instruments, wanted) else {
+            return Ok(None);
+        };
+        let lateness_ns = self.0.config.lateness_ns;
+        let batch = batch_of(&pinned, wanted.timeframe, &entries, lateness_ns);
+        let batch = batch.map_err(|error| Error::internal("write bars").with_source(error))?;
+        let scope = self.scope(pinned, BTreeMap::new());
+        scope.trace.touch(Some(DataType::Trades), &constraint);
+        scope.trace.rows(Side::Live).fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let meta = self.meta(&scope, correlation_id).await?;
+        let batches = if entries.is_empty() { Vec::new() } else { vec![batch] };
+        Ok(Some(Answer { schema: schema(), batches, meta }))
+    }
+}
+
+/// The bars, newest first, if memory has all that belong among them.
+fn entries_in_memory(
+    pinned: &Pinned,
+    instruments: &[Instrument],
+    wanted: NewestBars<'_>,
+) -> Option<Vec<Entry>> {
+    let names: BTreeSet<_> = instruments.iter().map(|it| (&*it.venue, &*it.symbol)).collect();
+    // Bars of one symbol in two spellings would have to be merged.
+    if names.len() < instruments.len() {
+        return None;
+    }
+    let (first, last) = wanted.starts;
+    let from = bars::bars_from(pinned);
+    let lower = from.map_or(first, |from| from.max(first));
+    let at = Timeframe::ALL.iter().position(|known| *known == wanted.timeframe)?;
+    let mut entries: Vec<Entry> = Vec::new();
+    for views in pinned.views()? {
+        for instrument in instruments.iter().filter(|_| lower <= last) {
+            let bars = views.bars[at].range((*instrument, lower)..=(*instrument, last));
+            let newest = bars.rev().take(wanted.rows);
+            entries.extend(newest.map(|((instrument, start), bar)| (*instrument, *start, *bar)));
+        }
+    }
+    let key = |(instrument, start, _): &Entry| (*start, *instrument);
+    entries.sort_by(|a, b| {
+        let ((start, one), (other_start, other)) = (key(a), key(b));
+        let names = |it: &Instrument| (it.venue.clone(), it.symbol.clone());
+        other_start.cmp(&start).then_with(|| names(&other).cmp(&names(&one)))
+    });
+    let is_whole = lower == first || entries.len() >= wanted.rows;
+    entries.truncate(wanted.rows);
+    is_whole.then_some(entries)
+}
+
+fn batch_of(
+    pinned: &Pinned,
+    timeframe: Timeframe,
+    entries: &[Entry],
+    lateness_ns: i64,
+) -> datafusion::error::Result<RecordBatch> {
+    let clocks = clocks::of_streams(pinned);
+    let is_final = entries.iter().map(|(instrument, start, _)| {
+        let clock = clocks.get(&*instrument.venue).copied();
+        finality::is_past(timeframe.window_end(*start).0, lateness_ns, clock)
+    });
+    let is_final: ArrayRef = Arc::new(is_final.map(Some).collect::<BooleanArray>());
+    let bars = bars::batch_of(timeframe, entries)?;
+    let columns = bars.columns().iter().cloned().chain([is_final]).collect();
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}

@@ -1,0 +1,256 @@
+//! Pages: rows in one order, so many at a time, all of one moment.
+//!
+//! A page asks for one row more than its limit, which tells whether there are more. The next page
+//! begins behind the last row, and at the moment of the first: new rows and compaction move none.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampNanosecondType};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::{DataType, Schema};
+use k2_model::{Decimal, Nanos};
+use k2_sinks::At;
+
+use super::ask::Ask;
+use super::cursor::{Cursor, Part};
+use super::literal;
+use crate::answer::{Answer, Pagination};
+use crate::error::{Error, Result};
+use crate::request::{AsOf, Request};
+
+/// Rows and where they stand among all that were asked for.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) answer: Answer,
+    pub(super) pagination: Pagination,
+}
+
+/// A column that pages are ordered by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OrderedBy {
+    pub(super) column: &'static str,
+    is_moment: bool,
+}
+
+const fn by(column: &'static str) -> OrderedBy {
+    OrderedBy { column, is_moment: false }
+}
+
+/// Records: by time, then the venue's number; where both are equal, by where they came from, which
+/// tells any two rows of a table apart.
+pub(super) const RECORDS: &[OrderedBy] =
+    &[by("ts_event"), by("sequence"), by("source"), by("partition"), by("offset")];
+
+/// Bars: by window.
+pub(super) const BARS: &[OrderedBy] =
+    &[OrderedBy { column: "window_start", is_moment: true }, by("venue"), by("symbol")];
+
+/// Intervals of aggregations, oldest first.
+pub(super) const INTERVALS: &[OrderedBy] =
+    &[OrderedBy { column: "interval_start", is_moment: true }, by("venue"), by("symbol")];
+
+/// Levels of a volume profile.
+pub(super) const LEVELS: &[OrderedBy] = &[
+    OrderedBy { column: "interval_start", is_moment: true },
+    by("venue"),
+    by("symbol"),
+    by("price_level"),
+];
+
+/// Which rows are asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    pub(super) from: String,
+    /// `None`: all columns.
+    pub(super) columns: Option<Vec<String>>,
+    pub(super) conditions: Vec<String>,
+    pub(super) order: &'static [OrderedBy],
+    pub(super) is_descending: bool,
+}
+
+impl Listing {
+    /// The query for at most `rows` rows behind `last`.
+    pub(super) fn sql(&self, last: Option<&[Part]>, rows: usize) -> Result<String> {
+        let columns = match &self.columns {
+            None => "*".to_owned(),
+            Some(columns) => {
+                let hidden = self.order.iter().map(|by| by.column);
+                let hidden = hidden.filter(|name| !columns.iter().any(|known| known == name));
+                let all = columns.iter().map(String::as_str).chain(hidden);
+                all.map(literal::column).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let mut conditions = self.conditions.clone();
+        if let Some(last) = last {
+            conditions.extend(self.behind(last)?);
+        }
+        let mut sql = format!("SELECT {columns} FROM {}", self.from);
+        if !conditions.is_empty() {
+            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+        }
+        let direction = if self.is_descending { "DESC" } else { "ASC" };
+        let order =
+            self.order.iter().map(|by| format!("{} {direction}", literal::column(by.column)));
+        sql.push_str(&format!(" ORDER BY {} LIMIT {rows}", order.collect::<Vec<_>>().join(", ")));
+        Ok(sql)
+    }
+
+    /// What rows behind `last` fulfil. The first condition follows from the second, and is what
+    /// files and memory can be pruned by.
+    fn behind(&self, last: &[Part]) -> Result<[String; 2]> {
+        if last.len() != self.order.len() {
+            return Err(Error::bad_request(
+                "invalid_cursor",
+                "read the cursor: it is of another list",
+            )
+            .with_hint("ask for the first page again"));
+        }
+        let (beyond, comparison) = if self.is_descending { ("<", "<=") } else { (">", ">=") };
+        let parts: Vec<(String, String)> = self
+            .order
+            .iter()
+            .zip(last)
+            .map(|(by, part)| (literal::column(by.column), written(*by, part)))
+            .collect();
+        let (first, value) = &parts[0];
+        let bound = format!("{first} {comparison} {value}");
+        let exact = parts.iter().rev().fold(String::new(), |rest, (column, value)| {
+            if rest.is_empty() {
+                format!("{column} {beyond} {value}")
+            } else {
+                format!("({column} {beyond} {value} OR ({column} = {value} AND {rest}))")
+            }
+        });
+        Ok([bound, exact])
+    }
+
+    /// The page that `ask` asks for.
+    pub(super) async fn page(&self, ask: &Ask) -> Result<Page> {
+        let cursor = ask.cursor()?;
+        let last = cursor.as_ref().map(|cursor| &*cursor.last);
+        let sql = self.sql(last, ask.values.limit() + 1)?;
+        let as_of = cursor.map(|cursor| cursor.as_of).or_else(|| ask.values.as_of().cloned());
+        let answer = ask.query(sql, as_of).await?;
+        self.finish(ask, answer)
+    }
+
+    /// Cuts `answer`, which may have one row too many, and says how to go on.
+    pub(super) fn finish(&self, ask: &Ask, mut answer: Answer) -> Result<Page> {
+        let limit = ask.values.limit();
+        let has_more = answer.rows() > limit;
+        cut(&mut answer, limit);
+        let cursor = match (has_more, answer.batches.last()) {
+            (true, Some(batch)) => Some(self.cursor(ask, batch, &answer.meta.as_of)?),
+            _ => None,
+        };
+        if let Some(columns) = &self.columns {
+            keep(&mut answer, columns.len())?;
+        }
+        Ok(Page { answer, pagination: Pagination { limit, cursor, has_more } })
+    }
+
+    fn cursor(&self, ask: &Ask, batch: &RecordBatch, as_of: &AsOf) -> Result<String> {
+        let row = batch.num_rows() - 1;
+        let part = |by: &OrderedBy| {
+            let column = batch.column_by_name(by.column).map(|column| part_of(column, row));
+            column.flatten().ok_or_else(|| {
+                Error::internal(format!("write a cursor: rows have no {}", by.column))
+            })
+        };
+        let last = self.order.iter().map(part).collect::<Result<_>>()?;
+        let cursor = Cursor { question: ask.question(), as_of: as_of.clone(), last };
+        cursor.sealed(&ask.state.secret)
+    }
+}
+
+fn written(by: OrderedBy, part: &Part) -> String {
+    match part {
+        Part::Integer(nanos) if by.is_moment => literal::moment(Nanos(*nanos)),
+        Part::Integer(integer) => integer.to_string(),
+        Part::Decimal(decimal) => literal::decimal(*decimal),
+        Part::Text(text) => literal::text(text),
+    }
+}
+
+fn part_of(column: &dyn Array, row: usize) -> Option<Part> {
+    Some(match column.data_type() {
+        DataType::Int32 => Part::Integer(column.as_primitive::<Int32Type>().value(row).into()),
+        DataType::Int64 => Part::Integer(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Timestamp(_, _) => {
+            Part::Integer(column.as_primitive_opt::<TimestampNanosecondType>()?.value(row))
+        }
+        DataType::Decimal128(_, _) => {
+            Part::Decimal(Decimal(column.as_primitive::<Decimal128Type>().value(row)))
+        }
+        DataType::Utf8 => Part::Text(column.as_string::<i32>().value(row).to_owned()),
+        _ => return None,
+    })
+}
+
+/// Lets the first `rows` rows stand.
+pub(super) fn cut(answer: &mut Answer, rows: usize) {
+    let mut left = rows;
+    answer.batches.retain_mut(|batch| {
+        let kept = left.min(batch.num_rows());
+        left -= kept;
+        if kept < batch.num_rows() {
+            *batch = batch.slice(0, kept);
+        }
+        kept > 0
+    });
+}
+
+/// Lets the first `columns` columns stand.
+fn keep(answer: &mut Answer, columns: usize) -> Result<()> {
+    let kept: Vec<usize> = (0..columns).collect();
+    let failed = |error| Error::internal("cut an answer's columns").with_source(error);
+    for batch in &mut answer.batches {
+        *batch = batch.project(&kept).map_err(failed)?;
+    }
+    let schema: Schema = answer.schema.project(&kept).map_err(failed)?;
+    answer.schema = Arc::new(schema);
+    Ok(())
+}
+
+impl Ask {
+    /// The cursor that was sent, if one was.
+    fn cursor(&self) -> Result<Option<Cursor>> {
+        let text = self.values.text("cursor");
+        text.map(|text| Cursor::open(text, self.question(), &self.state.secret)).transpose()
+    }
+
+    /// Answers `sql`, at the snapshot of the path if that names one.
+    pub(super) async fn query(&self, sql: String, as_of: Option<AsOf>) -> Result<Answer> {
+        let correlation_id = self.correlation_id.clone();
+        let at = self.values.integer("id").map(At::Snapshot);
+        // Which is a moment already.
+        let as_of = as_of.filter(|_| at.is_none());
+        let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
+        self.state.engine.query(request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_what_comes_behind_the_last_row_in_the_same_order() {
+        let listing = Listing {
+            from: "trades".into(),
+            columns: Some(vec!["price".into()]),
+            conditions: vec!["symbol = 'A'".into()],
+            order: &RECORDS[..2],
+            is_descending: true,
+        };
+        let last = [Part::Integer(9), Part::Integer(-4)];
+        assert_eq!(
+            listing.sql(Some(&last), 3).unwrap(),
+            "SELECT \"price\", \"ts_event\", \"sequence\" FROM trades WHERE symbol = 'A' AND \
+             \"ts_event\" <= 9 AND (\"ts_event\" < 9 OR (\"ts_event\" = 9 AND \"sequence\" < -4)) \
+             ORDER BY \"ts_event\" DESC, \"sequence\" DESC LIMIT 3"
+        );
+        assert!(listing.sql(Some(&last[..1]), 3).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! Names of symbols in questions: which are unknown, and which are at several venues.
+
+use std::collections::BTreeSet;
+
+use arrow_array::cast::AsArray;
+
+use super::ask::Ask;
+use crate::answer::Answer;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Names shown where one is unknown.
+const NEAREST_MAX: usize = 3;
+
+/// Answers with an error if none of `symbols` is known: neither among the records nor to the
+/// instrument data.
+pub(super) async fn check_known(ask: &Ask, symbols: &[String]) -> Result<()> {
+    if symbols.is_empty() {
+        return Ok(());
+    }
+    let instruments = &ask.state.engine.config().instruments;
+    let mut known: BTreeSet<String> = instruments
+        .iter()
+        .flat_map(|known| [known.symbol.to_string(), known.raw_symbol.to_string()])
+        .collect();
+    if symbols.iter().any(|symbol| known.contains(symbol)) {
+        return Ok(());
+    }
+    let sql = "SELECT DISTINCT symbol, raw_symbol FROM symbols".to_owned();
+    for batch in ask.query(sql, None).await?.batches {
+        for column in batch.columns() {
+            let names = column.as_string::<i32>().iter().flatten();
+            known.extend(names.map(str::to_owned));
+        }
+    }
+    if symbols.iter().any(|symbol| known.contains(symbol)) {
+        return Ok(());
+    }
+    let wrong = symbols.join(", ");
+    let nearest = nearest(&symbols[0], &known).join(", ");
+    Err(Error::new(
+        ErrorKind::BadRequest,
+        "unknown_symbol",
+        format!("find {wrong}: there is no such symbol"),
+    )
+    .with_hint(format!("the nearest are {nearest}; GET /v1/symbols lists all with records")))
+}
+
+fn nearest<'a>(wrong: &str, known: &'a BTreeSet<String>) -> Vec<&'a str> {
+    let wrong = wrong.to_uppercase();
+    let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
+    names.sort_by_cached_key(|name| strsim::damerau_levenshtein(&wrong, &name.to_uppercase()));
+    names.truncate(NEAREST_MAX);
+    names
+}
+
+/// Notes in `answer` that a symbol was asked for without its venue, and there are several.
+pub(super) fn warn_of_venues(ask: &Ask, answer: &mut Answer) {
+    let names = ["venue", "venues"].map(|name| ask.values.texts(name)).concat();
+    if !names.is_empty() || ask.values.text("symbol").is_none() {
+        return;
+    }
+    let mut venues: BTreeSet<&str> = BTreeSet::new();
+    for batch in &answer.batches {
+        if let Some(column) = batch.column_by_name("venue") {
+            venues.extend(column.as_string::<i32>().iter().flatten());
+        }
+    }
+    if venues.len() > 1 {
+        let venues = venues.into_iter().collect::<Vec<_>>().join(", ");
+        answer.meta.warnings.push(format!(
+            "the symbol is at several venues: {venues}; name one with venue for it alone"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_names_are_found_in_any_case() {
+        let known = ["BTC-USDT", "BTC-USDC", "ETH-USDT", "BTCUSDT"].map(str::to_owned).into();
+        assert_eq!(nearest("btc-usdx", &known)[..2], ["BTC-USDC", "BTC-USDT"]);
+    }
+}
