@@ -42,7 +42,7 @@ use crate::functions::finality::{Clocks, FINAL, VenueClocks};
 use crate::gaps::{self, GapList, TouchedGaps};
 use crate::hint;
 use crate::moments::Moments;
-use crate::pinned::{Pinned, Trace};
+use crate::pinned::{Pinned, Touched, Trace};
 use crate::request::Request;
 use crate::session;
 use crate::statement::{self, Question};
@@ -294,7 +294,7 @@ impl Engine {
         for scope in scope.all() {
             let touched = scope.trace.touched();
             if !touched.is_empty() {
-                known.push((self.open_gaps(&scope.pinned).await?, touched));
+                known.push((self.open_gaps(&scope.pinned, &touched).await?, touched));
             }
         }
         let (gaps, has_halt) = gaps::of_touched(&known);
@@ -324,10 +324,12 @@ impl Engine {
         })
     }
 
-    async fn open_gaps(&self, pinned: &Arc<Pinned>) -> Result<Arc<GapList>> {
+    /// All open gaps, or at least those of what was touched.
+    async fn open_gaps(&self, pinned: &Arc<Pinned>, touched: &[Touched]) -> Result<Arc<GapList>> {
         let severity = &self.0.config.severity;
         if let Some(views) = pinned.views() {
             let open = views.flat_map(|views| views.gaps_open.iter());
+            let open = open.filter(|gap| touched.iter().any(|scan| scan.covers_gap(gap)));
             return Ok(Arc::new(open.map(|gap| gaps::of_gap(gap, severity)).collect()));
         }
         let snapshot = pinned.snapshot_id(Table::Gaps);

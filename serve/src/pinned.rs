@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k2_dataflows::live::{LivePin, Views};
-use k2_model::{DataType, Instrument, Offsets, Stream, Time};
+use k2_model::{DataType, Gap, Instrument, Offsets, Stream, Time};
 use k2_operators::sequence::StreamCounts;
 use k2_sinks::{At, ColdPin, PlannedFile, Table};
 
@@ -138,6 +138,11 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
+    pub(crate) fn covers_gap(&self, gap: &Gap) -> bool {
+        let Stream { instrument, data_type } = gap.stream;
+        self.covers(data_type, &instrument.venue, &instrument.symbol)
+    }
+
     pub(crate) fn covers(&self, data_type: DataType, venue: &str, symbol: &str) -> bool {
         let has = |texts: &Option<BTreeSet<String>>, text| {
             texts.as_ref().is_none_or(|texts| texts.contains(text))
