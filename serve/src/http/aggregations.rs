@@ -80,7 +80,14 @@ fn bars(values: &Values) -> Listing {
                 FROM trades WHERE {} GROUP BY venue, symbol, k2_window(ts_event, {step})))",
         trades(values)
     );
-    Listing { from, columns: None, conditions: vec![], order: INTERVALS, is_descending: false }
+    Listing {
+        from,
+        columns: None,
+        conditions: vec![],
+        order: INTERVALS,
+        is_descending: false,
+        times: None,
+    }
 }
 
 fn profile(values: &Values, price_step: Decimal) -> Listing {
@@ -102,5 +109,12 @@ fn profile(values: &Values, price_step: Decimal) -> Listing {
         of_side("SELL"),
         trades(values)
     );
-    Listing { from, columns: None, conditions: vec![], order: LEVELS, is_descending: false }
+    Listing {
+        from,
+        columns: None,
+        conditions: vec![],
+        order: LEVELS,
+        is_descending: false,
+        times: None,
+    }
 }

@@ -67,9 +67,14 @@ impl Ask {
         self.state.secret.digest(format!("{} {canonical}", self.route.path).as_bytes())
     }
 
+    /// Whether it names its moment itself: by a token, or by a snapshot in its path.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.values.as_of().is_some() || self.values.integer("id").is_some()
+    }
+
     /// The name of the answer, if it is of one moment for ever. Weak: it says how long it took.
     pub(super) fn tag(&self) -> Option<String> {
-        let is_pinned = self.values.as_of().is_some() || self.values.text("cursor").is_some();
+        let is_pinned = self.is_pinned() || self.values.text("cursor").is_some();
         let is_read = !self.route.method.has_body();
         (is_pinned && is_read).then(|| {
             let (format, version) = (self.wanted.format, env!("CARGO_PKG_VERSION"));

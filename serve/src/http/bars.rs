@@ -48,6 +48,7 @@ fn listing(timeframe: &str, values: &Values) -> Listing {
         conditions: conditions(values, "window_start", literal::moment),
         order: BARS,
         is_descending: true,
+        times: None,
     }
 }
 

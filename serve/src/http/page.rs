@@ -9,6 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
+use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Decimal, Nanos};
 use k2_sinks::At;
 
@@ -67,7 +68,13 @@ pub(super) struct Listing {
     pub(super) conditions: Vec<String>,
     pub(super) order: &'static [OrderedBy],
     pub(super) is_descending: bool,
+    /// Of records: the first and the last event time that is asked for.
+    pub(super) times: Option<(Nanos, Nanos)>,
 }
+
+/// How far from where a page begins its rows are looked for first. A page mostly needs little of
+/// a long history, and what is near is in few files.
+const NEAR_NS: [i64; 3] = [60 * NANOS_PER_SECOND, 3_600 * NANOS_PER_SECOND, NANOS_PER_DAY];
 
 impl Listing {
     /// The query for at most `rows` rows behind `last`.
@@ -129,10 +136,49 @@ impl Listing {
     pub(super) async fn page(&self, ask: &Ask) -> Result<Page> {
         let cursor = ask.cursor()?;
         let last = cursor.as_ref().map(|cursor| &*cursor.last);
-        let sql = self.sql(last, ask.values.limit() + 1)?;
-        let as_of = cursor.map(|cursor| cursor.as_of).or_else(|| ask.values.as_of().cloned());
-        let answer = ask.query(sql, as_of).await?;
+        let as_of = cursor.as_ref().map(|cursor| &cursor.as_of).or(ask.values.as_of());
+        let rows = ask.values.limit() + 1;
+        if let Some(begin) = self.begin(ask, last).await? {
+            for bound in NEAR_NS.iter().map_while(|length| self.bound(begin, *length)) {
+                let mut near = self.clone();
+                near.conditions.push(bound);
+                let answer = ask.query(near.sql(last, rows)?, as_of.cloned()).await?;
+                // Rows that are further away come behind these.
+                if answer.rows() == rows {
+                    return self.finish(ask, answer);
+                }
+            }
+        }
+        let answer = ask.query(self.sql(last, rows)?, as_of.cloned()).await?;
         self.finish(ask, answer)
+    }
+
+    /// About the time at which the page begins, where that is known.
+    async fn begin(&self, ask: &Ask, last: Option<&[Part]>) -> Result<Option<Nanos>> {
+        let Some((first_time, last_time)) = self.times else { return Ok(None) };
+        if let Some([Part::Integer(time), ..]) = last {
+            return Ok(Some(Nanos(*time)));
+        }
+        if !self.is_descending {
+            return Ok((first_time.0 > i64::MIN).then_some(first_time));
+        }
+        if ask.is_pinned() {
+            return Ok((last_time.0 < i64::MAX).then_some(last_time));
+        }
+        let newest = ask.state.engine.newest_trade_time(ask.values.text("venue")).await?;
+        Ok(newest.map(|newest| newest.min(last_time)))
+    }
+
+    /// What rows within `length_ns` of `begin` fulfil; `None` if all that are asked for do.
+    fn bound(&self, begin: Nanos, length_ns: i64) -> Option<String> {
+        let (first_time, last_time) = self.times?;
+        if self.is_descending {
+            let from = begin.0.saturating_sub(length_ns);
+            (from > first_time.0).then(|| format!("ts_event >= {from}"))
+        } else {
+            let until = begin.0.saturating_add(length_ns);
+            (until < last_time.0).then(|| format!("ts_event <= {until}"))
+        }
     }
 
     /// Cuts `answer`, which may have one row too many, and says how to go on.
@@ -236,6 +282,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rows_are_looked_for_near_where_a_page_begins_unless_all_are_near() {
+        let mut listing = Listing {
+            from: "trades".into(),
+            columns: None,
+            conditions: vec![],
+            order: RECORDS,
+            is_descending: true,
+            times: Some((Nanos(100), Nanos(900))),
+        };
+        assert_eq!(listing.bound(Nanos(800), 50).as_deref(), Some("ts_event >= 750"));
+        assert_eq!(listing.bound(Nanos(800), 700), None);
+        listing.is_descending = false;
+        assert_eq!(listing.bound(Nanos(800), 50).as_deref(), Some("ts_event <= 850"));
+        assert_eq!(listing.bound(Nanos(800), 100), None);
+    }
+
+    #[test]
     fn the_next_page_is_what_comes_behind_the_last_row_in_the_same_order() {
         let listing = Listing {
             from: "trades".into(),
@@ -243,6 +306,7 @@ mod tests {
             conditions: vec!["symbol = 'A'".into()],
             order: &RECORDS[..2],
             is_descending: true,
+            times: None,
         };
         let last = [Part::Integer(9), Part::Integer(-4)];
         assert_eq!(

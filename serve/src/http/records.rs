@@ -74,8 +74,9 @@ async fn list<R: NewestRow>(ask: &Ask, table: &str) -> Result<Response> {
         conditions: conditions(&ask.values, "ts_event", nanos),
         order: RECORDS,
         is_descending: true,
+        times: Some(times(&ask.values)),
     };
-    let page = match of_memory::<R>(ask, &listing, since(&ask.values)).await? {
+    let page = match of_memory::<R>(ask, &listing, Since::Time(times(&ask.values).0)).await? {
         Some(page) => page,
         None => listing.page(ask).await?,
     };
@@ -92,6 +93,7 @@ pub(super) async fn recent(ask: Ask) -> Result<Response> {
         conditions: conditions(&ask.values, "ts_event", nanos),
         order: RECORDS,
         is_descending: true,
+        times: Some(times(&ask.values)),
     };
     let direct = of_memory::<Trade>(&ask, &listing, Since::BeforeNewest { window_ns }).await?;
     let page = match direct {
@@ -101,6 +103,7 @@ pub(super) async fn recent(ask: Ask) -> Result<Response> {
             if let Some(newest) = newest {
                 let from = newest.0.saturating_sub(window_ns);
                 listing.conditions.push(format!("ts_event >= {from}"));
+                listing.times = Some((Nanos(from), Nanos(i64::MAX)));
             }
             listing.page(&ask).await?
         }
@@ -108,8 +111,11 @@ pub(super) async fn recent(ask: Ask) -> Result<Response> {
     finish(&ask, page).await
 }
 
-fn since(values: &Values) -> Since {
-    Since::Time(values.time("start_time").unwrap_or(Nanos(i64::MIN)))
+/// The first and the last event time that is asked for.
+fn times(values: &Values) -> (Nanos, Nanos) {
+    let first = values.integer("start_time").unwrap_or(i64::MIN);
+    let last = values.integer("end_time").map_or(i64::MAX, |end| end.saturating_sub(1));
+    (Nanos(first), Nanos(last))
 }
 
 /// The page, if it is one that memory alone can tell: the first, of one symbol, as of now.
@@ -123,12 +129,11 @@ async fn of_memory<R: NewestRow>(
     if values.text("cursor").is_some() || values.as_of().is_some() {
         return Ok(None);
     }
-    let until = values.time("end_time").map_or(i64::MAX, |end| end.0.saturating_sub(1));
     let wanted = Newest {
         symbol,
         venue: values.text("venue"),
         since,
-        until: Nanos(until),
+        until: times(values).1,
         rows: values.limit() + 1,
     };
     let answer = ask.state.engine.newest::<R>(wanted, ask.correlation_id.clone()).await?;
@@ -214,6 +219,7 @@ async fn query(ask: &Ask, table: &str, filters: Vec<String>) -> Result<Response>
         conditions,
         order: RECORDS,
         is_descending: true,
+        times: Some(times(&ask.values)),
     };
     finish(ask, listing.page(ask).await?).await
 }
@@ -234,6 +240,7 @@ async fn of_type(ask: Ask, is_descending: bool) -> Result<Response> {
         conditions: conditions(&ask.values, "ts_event", nanos),
         order: RECORDS,
         is_descending,
+        times: Some(times(&ask.values)),
     };
     let page = listing.page(&ask).await?;
     finish(&ask, page).await
