@@ -17,16 +17,18 @@ use k2_model::Decimal;
 /// One column's values, ready to be written.
 pub(crate) struct Column {
     array: ArrayRef,
+    has_nulls: bool,
     values: Box<dyn Values>,
 }
 
 impl Column {
     pub(crate) fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
-        Ok(Self { array: array.clone(), values: values_of(array)? })
+        let has_nulls = array.null_count() > 0 || array.data_type().is_null();
+        Ok(Self { array: array.clone(), has_nulls, values: values_of(array)? })
     }
 
     pub(crate) fn is_null(&self, row: usize) -> bool {
-        self.array.is_null(row) || self.array.data_type().is_null()
+        self.has_nulls && (self.array.is_null(row) || self.array.data_type().is_null())
     }
 
     /// The value's text. The value must not be null.
@@ -37,13 +39,8 @@ impl Column {
     pub(crate) fn put_json(&self, row: usize, out: &mut String) {
         if self.is_null(row) {
             out.push_str("null");
-        } else if self.values.is_json(row) {
-            self.values.put(row, out);
         } else {
-            out.push('"');
-            let start = out.len();
-            self.values.put(row, out);
-            end_json_string(start, out);
+            self.values.put_json(row, out);
         }
     }
 }
@@ -70,9 +67,12 @@ fn end_json_string(start: usize, out: &mut String) {
 trait Values {
     fn put(&self, row: usize, out: &mut String);
 
-    /// Whether the text is a JSON value as it stands; otherwise JSON has it as a string.
-    fn is_json(&self, _row: usize) -> bool {
-        false
+    /// The value as JSON: the text as a string, unless it is a JSON value as it stands.
+    fn put_json(&self, row: usize, out: &mut String) {
+        out.push('"');
+        let start = out.len();
+        self.put(row, out);
+        end_json_string(start, out);
     }
 }
 
@@ -137,8 +137,8 @@ impl Values for Plain<arrow_array::BooleanArray> {
         out.push_str(if self.0.value(row) { "true" } else { "false" });
     }
 
-    fn is_json(&self, _row: usize) -> bool {
-        true
+    fn put_json(&self, row: usize, out: &mut String) {
+        self.put(row, out);
     }
 }
 
@@ -150,8 +150,8 @@ where
         write!(out, "{}", self.0.value(row)).expect("writing to memory cannot fail");
     }
 
-    fn is_json(&self, _row: usize) -> bool {
-        true
+    fn put_json(&self, row: usize, out: &mut String) {
+        self.put(row, out);
     }
 }
 
@@ -171,8 +171,12 @@ impl Values for Floats {
         write!(out, "{:?}", self.0.value(row)).expect("writing to memory cannot fail");
     }
 
-    fn is_json(&self, row: usize) -> bool {
-        self.0.value(row).is_finite()
+    fn put_json(&self, row: usize, out: &mut String) {
+        if self.0.value(row).is_finite() {
+            self.put(row, out);
+        } else {
+            write_json_string(&format!("{:?}", self.0.value(row)), out);
+        }
     }
 }
 
@@ -194,6 +198,12 @@ struct Exact(PrimitiveArray<Decimal128Type>);
 impl Values for Exact {
     fn put(&self, row: usize, out: &mut String) {
         Decimal(self.0.value(row)).push_to(out);
+    }
+
+    fn put_json(&self, row: usize, out: &mut String) {
+        out.push('"');
+        self.put(row, out);
+        out.push('"');
     }
 }
 
@@ -332,8 +342,8 @@ impl Values for Lists {
         out.push(']');
     }
 
-    fn is_json(&self, _row: usize) -> bool {
-        true
+    fn put_json(&self, row: usize, out: &mut String) {
+        self.put(row, out);
     }
 }
 
@@ -374,8 +384,8 @@ impl Values for Pairs {
         out.push('}');
     }
 
-    fn is_json(&self, _row: usize) -> bool {
-        true
+    fn put_json(&self, row: usize, out: &mut String) {
+        self.put(row, out);
     }
 }
 
@@ -396,8 +406,8 @@ impl Values for Fields {
         out.push('}');
     }
 
-    fn is_json(&self, _row: usize) -> bool {
-        true
+    fn put_json(&self, row: usize, out: &mut String) {
+        self.put(row, out);
     }
 }
 

@@ -305,7 +305,7 @@ mod tests {
             ((timeframe.as_str().to_owned(), "BINANCE".to_owned()), timeframe.window_start(trade.2))
         });
         let later = Nanos(30 * 60 * NANOS_PER_SECOND);
-        let rows = health_rows(&[trade.clone()], &windows.collect(), later).unwrap();
+        let rows = health_rows(std::slice::from_ref(&trade), &windows.collect(), later).unwrap();
         let statuses: Vec<_> = rows.column(3).as_string::<i32>().iter().flatten().collect();
         assert_eq!(statuses, ["behind", "stale", "healthy", "healthy", "healthy", "healthy"]);
     }

@@ -1,5 +1,6 @@
 //! Records as columns: what the live side and the sink's files must agree on.
 
+use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, SchemaRef};
 use datafusion::common::{Result, exec_datafusion_err};
 use k2_dataflows::live::{Rows, Tail};
-use k2_model::{Decimal, GapChange, Instrument, Nanos, Quote, Reject, Trade, VendorData};
+use k2_model::{Decimal, GapChange, Instrument, Nanos, Quote, Reject, Stream, Trade, VendorData};
 use k2_operators::market_batch::MarketRow;
 use k2_operators::{Batch, Kept, MarketBatch, MarketRecord};
 use k2_sinks::Table;
@@ -47,10 +48,6 @@ pub(crate) fn batch_of<R: Row>(schema: &SchemaRef, rows: &[R]) -> Result<RecordB
 }
 
 fn texts<'a, R>(rows: &'a [R], text: impl Fn(&'a R) -> &'a str) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
-}
-
-fn owned_texts<R>(rows: &[R], text: impl Fn(&R) -> String) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
 }
 
@@ -104,6 +101,21 @@ fn pairs<R>(rows: &[R], data: impl Fn(&R) -> &VendorData) -> ArrayRef {
     Arc::new(maps.finish())
 }
 
+/// The ids of the messages. Neighbours mostly are of one stream, whose name is written once.
+fn message_ids<R: MarketRecord>(rows: &[R]) -> ArrayRef {
+    let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 32);
+    let mut last: Option<(Stream, String)> = None;
+    for row in rows {
+        let stream = row.stream();
+        let known = last.take().filter(|(known, _)| *known == stream);
+        let (_, prefix) =
+            last.insert(known.unwrap_or_else(|| (stream, stream.message_id_prefix())));
+        write!(texts, "{prefix}{}", row.id()).expect("writing to memory cannot fail");
+        texts.append_value("");
+    }
+    Arc::new(texts.finish())
+}
+
 /// Columns that trades and quotes have alike.
 fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
     // An instrument's names live as long as the process, but only its handle knows that.
@@ -131,9 +143,7 @@ fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
         "source" => texts(rows, |row| row.at().origin.source()),
         "partition" => ints(rows, |row| row.at().origin.partition()),
         "offset" => longs(rows, |row| long(row.at().offset)),
-        "message_id" => {
-            owned_texts(rows, |row| format!("{}{}", row.stream().message_id_prefix(), row.id()))
-        }
+        "message_id" => message_ids(rows),
         _ => return None,
     })
 }
