@@ -4,6 +4,8 @@
 //! A pin takes the greatest epoch that all workers have closed, and of each worker the version
 //! that stood there: reads never stop the dataflow, and never see half an epoch.
 
+mod follower;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
@@ -16,6 +18,9 @@ use k2_model::{
 use k2_operators::sequence::StreamCounts;
 use k2_operators::{Batch, Kept, MarketBatch};
 use k2_sinks::ColdPin;
+
+use follower::Queue;
+pub use follower::{EpochMinutes, EpochTrades, Follower, Group, Taken, TradeChunk};
 
 /// How long a pin waits for workers that have not yet come as far as the seam: they are starting.
 const PIN_RETRY: Duration = Duration::from_millis(1);
@@ -31,6 +36,7 @@ struct Published {
     /// All epochs below it are closed on this worker.
     frontier: Time,
     versions: VecDeque<Arc<Version>>,
+    followers: Vec<Arc<Queue>>,
 }
 
 /// The rows and views of one worker, from one epoch on.
@@ -96,15 +102,30 @@ pub struct LivePin {
 impl Live {
     /// Nothing is closed yet: a pin waits until each worker has published as far as the seam.
     pub fn new(workers: usize, cold: Arc<ColdPin>) -> Self {
-        let versions = || VecDeque::from([Arc::<Version>::default()]);
-        let published = || Mutex::new(Published { frontier: 0, versions: versions() });
+        let published = || {
+            let versions = VecDeque::from([Arc::<Version>::default()]);
+            Mutex::new(Published { frontier: 0, versions, followers: Vec::new() })
+        };
         Self { workers: (0..workers).map(|_| published()).collect(), cold: RwLock::new(cold) }
     }
 
     /// Publishes `versions` of `worker`, in order, and that everything below `frontier` is closed
     /// there. Versions that no pin can take any more are dropped.
     pub fn publish(&self, worker: usize, versions: Vec<Version>, frontier: Time) {
+        self.publish_with(worker, versions, &[], frontier);
+    }
+
+    /// As [`Live::publish`], with the trades that the closed epochs have `added`, whether they are
+    /// in `versions` or have been committed and trimmed already: for those who follow.
+    pub fn publish_with(
+        &self,
+        worker: usize,
+        versions: Vec<Version>,
+        added: &[TradeChunk],
+        frontier: Time,
+    ) {
         let mut published = lock(&self.workers[worker]);
+        published.followers.iter().for_each(|queue| queue.put(worker, added));
         published.versions.extend(versions.into_iter().map(Arc::new));
         published.frontier = frontier;
         drop(published);

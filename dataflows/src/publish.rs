@@ -31,7 +31,7 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::live::{BarKey, Chunk, Live, Rows, Version, trim};
+use crate::live::{BarKey, Chunk, Live, Rows, TradeChunk, Version, trim};
 use crate::views::bars::Bars;
 
 /// All that is published.
@@ -79,7 +79,7 @@ pub fn publish(publications: Publications<'_>, live: Arc<Live>, metrics: Arc<Met
     let mut committed = builder.new_input(committed, Pipeline);
     builder.build(move |_capabilities| {
         let version = Version::default();
-        let mut publisher = Publisher { version, seam: 0, metrics };
+        let mut publisher = Publisher { version, seam: 0, added: Vec::new(), metrics };
         // What is closed here as far as readers know.
         let mut published = 0;
         move |frontiers| {
@@ -99,7 +99,8 @@ pub fn publish(publications: Publications<'_>, live: Arc<Live>, metrics: Arc<Met
             });
             // STEP 3. Publish. After the end of the input all that is committed is closed too.
             published = published.max(closed.unwrap_or(publisher.seam));
-            live.publish(worker, versions, published);
+            live.publish_with(worker, versions, &publisher.added, published);
+            publisher.added.clear();
         }
     });
 }
@@ -166,6 +167,8 @@ struct Publisher {
     version: Version,
     /// Rows of epochs below it are in a published snapshot.
     seam: Time,
+    /// The trades of the epochs that are about to be published.
+    added: Vec<TradeChunk>,
     metrics: Arc<Metrics>,
 }
 
@@ -192,6 +195,8 @@ impl Publisher {
             + append(&mut tail.quotes, epoch, changes.quotes)
             + append(&mut tail.rejects, epoch, changes.rejects)
             + append(&mut tail.gaps, epoch, changes.gaps);
+        let own = tail.trades.last().filter(|chunk| chunk.epoch == epoch);
+        self.added.extend(own.cloned());
         self.metrics.tail_bytes.add(appended as u64);
         for (origin, next) in changes.offsets.iter() {
             version.offsets.insert(origin, next);

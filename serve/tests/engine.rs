@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k2_dataflows::live::Group;
 use k2_model::{Coordinates, Decimal, Nanos, Origin, Side, Trade, VendorData, time::NANOS_PER_DAY};
 use k2_operators::MarketBatch;
 use k2_serve::{
@@ -243,6 +244,55 @@ fn a_pin_raced_by_commits_and_trims_shows_each_row_once() {
         }
     }
     assert!(pins > 2_000, "only {pins} pins");
+}
+
+/// `FOLLOW-1`: also what was committed and trimmed between two takings, and from the middle on.
+#[test]
+fn a_follower_raced_by_commits_and_trims_is_given_each_trade_once_in_order() {
+    let (mut losses, mut trades) = (0, 0);
+    for (seed, bytes_max) in (20..).zip([1 << 20, 1 << 20, 1 << 20, 600, 600, 1]) {
+        let mut racing = Racing::new(seed);
+        racing.steps(60);
+        let follower = racing.job.live.follow(bytes_max);
+        let (mut next, mut taken) = (follower.begin(), Vec::new());
+        while racing.commits < 25 {
+            racing.steps(20);
+            let pin = racing.pin(6);
+            let took = follower.take(pin.frontier);
+            if took.from > next {
+                // What was waiting was too much: all before it is told to be missing.
+                losses += 1;
+                taken.clear();
+            }
+            let expected = racing.trades_of(took.from..pin.frontier);
+            let mut places: Vec<Vec<Coordinates>> = Vec::new();
+            for epoch in &took.epochs {
+                assert!((took.from..pin.frontier).contains(&epoch.epoch), "seed {seed}");
+                places.push(epoch.groups_of(None).flat_map(|group| rows_of(&group)).collect());
+            }
+            let mut found: Vec<Coordinates> = places.concat();
+            found.sort_unstable();
+            let mut sorted = expected.clone();
+            sorted.sort_unstable();
+            assert_eq!(found, sorted, "seed {seed}, {}..{}", took.from, pin.frontier);
+            for group in took.epochs.iter().flat_map(|epoch| epoch.groups_of(None)) {
+                let of_group = rows_of(&group);
+                let mut came = expected.iter().filter(|at| of_group.contains(at));
+                assert!(of_group.iter().all(|at| came.next() == Some(at)), "seed {seed}");
+            }
+            trades += found.len();
+            taken.extend(found);
+            next = took.from.max(pin.frontier);
+        }
+        let distinct: BTreeSet<Coordinates> = taken.iter().copied().collect();
+        assert_eq!(distinct.len(), taken.len(), "seed {seed}");
+    }
+    assert!(trades > 1_000 && losses > 10, "{trades} trades, {losses} losses");
+}
+
+fn rows_of(group: &Group<'_>) -> Vec<Coordinates> {
+    let columns = group.batch.columns();
+    group.rows.clone().map(|at| columns.row(group.instrument, at).at()).collect()
 }
 
 const PLACES: &str = "SELECT source, \"partition\", \"offset\", price FROM trades";

@@ -1,11 +1,12 @@
 //! Epochs, publications, commits and trims in any order that a job allows, one step at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use k2_dataflows::live::{LivePin, trim};
+use k2_dataflows::live::{LivePin, TradeChunk, trim};
 use k2_model::{Coordinates, Nanos, Origin};
 use k2_operators::MarketBatch;
 use k2_sinks::{BatchId, ColdPin, Sealed, Table};
@@ -25,8 +26,8 @@ pub struct Racing {
     /// Committed, but not yet published.
     sealed: Option<Arc<ColdPin>>,
     seams: [u64; WORKERS],
-    /// The places of all unique trades so far.
-    trades: Vec<Coordinates>,
+    /// The places of all unique trades so far, with their epochs.
+    trades: Vec<(u64, Coordinates)>,
     /// The places of the trades of each snapshot.
     known: BTreeMap<Option<i64>, Vec<Coordinates>>,
     pub commits: usize,
@@ -74,7 +75,8 @@ impl Racing {
         for _ in 0..self.job.random(8) {
             self.job.record(&mut epoch);
         }
-        self.trades.extend(epoch.trades.iter().map(|trade| trade.at));
+        let closed = self.job.epoch;
+        self.trades.extend(epoch.trades.iter().map(|trade| (closed, trade.at)));
         let (time, epoch) = (self.job.epoch, Arc::new(epoch));
         self.job.epoch += 1;
         self.job.note_offsets(&epoch);
@@ -93,7 +95,8 @@ impl Racing {
             let known = version.offsets.get(origin).copied().unwrap_or_default();
             version.offsets.insert(*origin, known.max(*next));
         }
-        self.publish_trimmed(worker);
+        let added = version.tail.trades.last().filter(|chunk| chunk.epoch == time).cloned();
+        self.publish_trimmed(worker, added);
     }
 
     /// Commits all closed epochs, also those that some worker has yet to publish.
@@ -127,14 +130,15 @@ impl Racing {
     /// As a worker does once it has heard of the seam.
     fn trim(&mut self, worker: usize) {
         self.seams[worker] = self.job.live.cold().frontier;
-        self.publish_trimmed(worker);
+        self.publish_trimmed(worker, None);
     }
 
-    fn publish_trimmed(&mut self, worker: usize) {
+    fn publish_trimmed(&mut self, worker: usize, added: Option<TradeChunk>) {
         let (version, seam) = (&mut self.job.versions[worker], self.seams[worker]);
         trim(&mut version.tail.trades, seam);
         trim(&mut version.tail.quotes, seam);
-        self.job.live.publish(worker, vec![version.clone()], version.from);
+        let versions = vec![version.clone()];
+        self.job.live.publish_with(worker, versions, added.as_slice(), version.from);
     }
 
     /// Lets the workers catch up, as a query waits for.
@@ -152,6 +156,12 @@ impl Racing {
         live.pin_while(|| self.steps(most))
     }
 
+    /// The places of all unique trades of some epochs, in the order in which they came.
+    pub fn trades_of(&self, epochs: Range<u64>) -> Vec<Coordinates> {
+        let within = self.trades.iter().filter(|(epoch, _)| epochs.contains(epoch));
+        within.map(|(_, at)| *at).collect()
+    }
+
     /// `SEAM-1` and `SEAM-2`: the pin shows each trade below its offsets once, and no other.
     pub fn check(&mut self, pin: &LivePin) {
         let mut found: Vec<Coordinates> =
@@ -160,7 +170,7 @@ impl Racing {
         found.extend(self.known.entry(snapshot).or_insert_with(|| places_of(&pin.cold)).iter());
         found.sort_unstable();
         let mut expected: Vec<Coordinates> =
-            self.trades.iter().copied().filter(|at| pin.offsets.covers(*at)).collect();
+            self.trades.iter().map(|(_, at)| *at).filter(|at| pin.offsets.covers(*at)).collect();
         expected.sort_unstable();
         assert_eq!(found, expected, "at {} over {}", pin.frontier, pin.cold.frontier);
         for bars in 0..pin.versions[0].views.bars.len() {
