@@ -106,7 +106,7 @@ impl Layers {
 }
 
 /// Of the configuration; names of variables begin with one of them.
-const SECTIONS: [&str; 6] = ["ingest", "commit", "sequence", "views", "gaps", KAFKA];
+const SECTIONS: [&str; 7] = ["ingest", "commit", "sequence", "views", "streams", "gaps", KAFKA];
 
 fn file_text(named: Option<&Path>) -> Result<Option<(String, String)>> {
     let path = named.unwrap_or(Path::new(FILE_DEFAULT));

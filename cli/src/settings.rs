@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use k2_dataflows::JobConfig;
 use k2_model::InstrumentTable;
-use k2_serve::EngineConfig;
+use k2_serve::{EngineConfig, StreamLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
@@ -104,6 +104,10 @@ impl Settings {
             lateness_ns: i64::try_from(lateness.as_nanos()).unwrap_or(i64::MAX),
             severity: self.config.gaps,
             instruments: Arc::new(self.instruments.clone()),
+            streams: StreamLimits {
+                subscribers_max: self.config.streams.subscribers_max,
+                history_bytes: self.config.streams.history_bytes,
+            },
             ..EngineConfig::default()
         }
     }

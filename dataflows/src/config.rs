@@ -13,6 +13,7 @@ pub struct JobConfig {
     pub commit: CommitKeys,
     pub sequence: SequenceKeys,
     pub views: ViewKeys,
+    pub streams: StreamKeys,
     pub gaps: SeverityLevels,
 }
 
@@ -46,6 +47,13 @@ pub struct SequenceKeys {
 pub struct ViewKeys {
     pub horizon_hours: u64,
     pub lateness_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamKeys {
+    pub subscribers_max: usize,
+    pub history_bytes: usize,
 }
 
 /// Why a configuration is not one.

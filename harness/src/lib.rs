@@ -6,6 +6,7 @@
 //! * [`answers`]: what the product answers, in the words of the oracle.
 //! * [`parts`]: a real Kafka broker and a real schema registry, started, halted and killed.
 //! * [`clock`]: a clock that is as fast as the job can follow.
+//! * [`subscriber`]: a client that is subscribed to trades or bars.
 //! * [`recordings`]: real recorded feeds, where a checkout has them.
 
 pub mod answers;
@@ -16,3 +17,4 @@ pub mod job;
 pub mod oracle;
 pub mod parts;
 pub mod recordings;
+pub mod subscriber;

@@ -3,17 +3,19 @@
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use k2_model::DataType;
+use k2_model::{DataType, Stream};
+use k2_operators::sequence::StreamCounts;
 use k2_sinks::Table;
 
 use crate::functions::finality::VenueClocks;
 use crate::pinned::Pinned;
 
 /// From the counts of the streams that are live.
-pub(crate) fn of_streams(pinned: &Pinned) -> VenueClocks {
+pub(crate) fn of_streams<'a>(
+    streams: impl Iterator<Item = (&'a Stream, &'a StreamCounts)>,
+) -> VenueClocks {
     let mut clocks = VenueClocks::new();
-    let trades = pinned.streams().filter(|(stream, _)| stream.data_type == DataType::Trades);
-    for (stream, counts) in trades {
+    for (stream, counts) in streams.filter(|(stream, _)| stream.data_type == DataType::Trades) {
         let Some(last) = counts.last_event else { continue };
         match clocks.get_mut(&*stream.instrument.venue) {
             Some(clock) => *clock = last.0.max(*clock),
@@ -25,7 +27,8 @@ pub(crate) fn of_streams(pinned: &Pinned) -> VenueClocks {
     clocks
 }
 
-/// From the bounds of the files. `None` if a file has several venues, so that its bounds do not tell which is how late.
+/// From the bounds of the files. `None` if a file has several venues, so that its bounds do not
+/// tell which is how late.
 pub(crate) fn of_bounds(pinned: &Pinned) -> Option<VenueClocks> {
     let mut clocks = VenueClocks::new();
     for file in pinned.files(Table::Trades) {

@@ -20,6 +20,7 @@ pub struct EngineConfig {
     pub parallelism: usize,
     /// Bytes of decoded Parquet footers kept between queries.
     pub metadata_cache_bytes: usize,
+    pub streams: StreamLimits,
 }
 
 impl Default for EngineConfig {
@@ -31,6 +32,7 @@ impl Default for EngineConfig {
             limits: Limits::default(),
             parallelism: std::thread::available_parallelism().map_or(2, usize::from),
             metadata_cache_bytes: 64 << 20,
+            streams: StreamLimits::default(),
         }
     }
 }
@@ -48,5 +50,21 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { rows_max: 1_000_000, memory_bytes_max: 1 << 30, time_max: Duration::from_secs(30) }
+    }
+}
+
+/// What all subscriptions together may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Subscriptions at once; past it a request is answered with 503.
+    pub subscribers_max: usize,
+    /// Bytes of the latest trades that are kept while somebody follows: how far a reader may fall
+    /// behind, or be away, and still get every one.
+    pub history_bytes: usize,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self { subscribers_max: 2_000, history_bytes: 64 << 20 }
     }
 }

@@ -121,6 +121,14 @@ impl Engine {
         &self.0.config
     }
 
+    /// The live side of a running job, if it is over one.
+    pub(crate) fn live_side(&self) -> Option<&Arc<Live>> {
+        match &self.0.source {
+            Source::Live(live) => Some(live),
+            Source::Offline(_) => None,
+        }
+    }
+
     pub(crate) fn statistics(&self) -> &Statistics {
         &self.0.statistics
     }
@@ -270,7 +278,7 @@ impl Engine {
     /// Of each venue the greatest event time over its trades, by the cheapest way there is.
     async fn venue_clocks(&self, pinned: &Arc<Pinned>) -> Result<Arc<VenueClocks>> {
         if pinned.views().is_some() {
-            return Ok(Arc::new(clocks::of_streams(pinned)));
+            return Ok(Arc::new(clocks::of_streams(pinned.streams())));
         }
         let snapshot = pinned.snapshot_id(Table::Trades);
         let is_latest = pinned.is_latest();

@@ -168,6 +168,19 @@ pub(crate) fn did_you_mean(wrong: &str, names: &[String], what: &str) -> String 
     }
 }
 
+/// Names listed besides one that is not known.
+const NEAREST_MAX: usize = 5;
+
+/// The names that `wrong` is most like, nearest first.
+pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let wrong = wrong.to_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&wrong, &name.to_lowercase());
+    let mut ranked: Vec<(usize, &str)> = names.map(|name| (distance(name), name)).collect();
+    ranked.sort_unstable();
+    ranked.dedup();
+    ranked.into_iter().take(NEAREST_MAX).map(|(_, name)| name).collect()
+}
+
 /// The message with a lower-case beginning and without a full stop, as ours are.
 fn lowered(message: &impl ToString) -> String {
     let message = message.to_string();
@@ -192,6 +205,14 @@ mod tests {
         assert_eq!(did_you_mean("trade", &names, "tables"), "did you mean trades?");
         assert_eq!(did_you_mean("Quotse", &names, "tables"), "did you mean quotes?");
         assert_eq!(did_you_mean("x", &names, "tables"), "tables are trades, quotes");
+    }
+
+    #[test]
+    fn the_names_that_are_nearest_come_first() {
+        let names = ["ETH-USDT", "BTC-USDT", "BTC-USD", "SOL-USDT", "BTC-USDT", "A", "B", "C"];
+        let found = nearest("btc-usd", names.into_iter());
+        assert_eq!(found[..2], ["BTC-USD", "BTC-USDT"]);
+        assert_eq!(found.len(), NEAREST_MAX);
     }
 
     #[test]

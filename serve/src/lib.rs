@@ -2,7 +2,7 @@
 //!
 //! * [`Engine`] answers SQL at one exact frontier: live ∪ pinned snapshot, or tables alone.
 //! * [`mod@format`] writes answers for people and programs, one text for one value everywhere.
-//! * [`Server`] serves the engine, health and metrics over HTTP.
+//! * [`Server`] serves the engine, live subscriptions, health and metrics over HTTP.
 
 mod answer;
 mod at;
@@ -25,12 +25,13 @@ mod schema;
 mod session;
 mod spelling;
 mod statement;
+mod stream;
 mod tables;
 mod views;
 mod yielding;
 
 pub use answer::{Answer, Meta, MomentMeta, OpenGap, OpenGaps, Sources};
-pub use config::{EngineConfig, Limits};
+pub use config::{EngineConfig, Limits, StreamLimits};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, FieldError, Result};
 pub use format::{Format, write_envelope, write_rows};

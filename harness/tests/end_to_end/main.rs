@@ -9,4 +9,5 @@ mod fence;
 mod kafka;
 mod live;
 mod parts;
+mod stream;
 mod support;

@@ -97,6 +97,18 @@ metrics! {
     budget_bytes: "gauge" "k2_budget_bytes",
     /// Bytes of rows held in memory for queries.
     tail_bytes: "gauge" "k2_tail_bytes",
+    /// Readers that are subscribed.
+    stream_subscribers: "gauge" "k2_stream_subscribers",
+    /// Subscriptions refused, because there were as many as there may be.
+    stream_refused: "counter" "k2_stream_refused_total",
+    /// Events sent to subscribers.
+    stream_events: "counter" "k2_stream_events_total",
+    /// Times that a subscriber was told what it had missed.
+    stream_skips: "counter" "k2_stream_skips_total",
+    /// Times that a subscriber had to begin again.
+    stream_resets: "counter" "k2_stream_resets_total",
+    /// Bytes of the latest trades kept for subscribers.
+    stream_history_bytes: "gauge" "k2_stream_history_bytes",
 }
 
 impl Metrics {

@@ -98,7 +98,7 @@ impl Engine {
         let from = match wanted.since {
             Since::Time(from) => from,
             Since::BeforeNewest { window_ns } => {
-                let clock = clock_of(&clocks::of_streams(pinned), wanted.venue)?;
+                let clock = clock_of(&clocks::of_streams(pinned.streams()), wanted.venue)?;
                 Nanos(clock.saturating_sub(window_ns))
             }
         };

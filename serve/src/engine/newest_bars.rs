@@ -124,7 +124,7 @@ fn batch_of(
     entries: &[Entry],
     lateness_ns: i64,
 ) -> datafusion::error::Result<RecordBatch> {
-    let clocks = clocks::of_streams(pinned);
+    let clocks = clocks::of_streams(pinned.streams());
     let is_final = entries.iter().map(|(instrument, start, _)| {
         let clock = clocks.get(&*instrument.venue).copied();
         finality::is_past(timeframe.window_end(*start).0, lateness_ns, clock)

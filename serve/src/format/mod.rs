@@ -10,6 +10,7 @@ mod text;
 use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
@@ -203,6 +204,25 @@ fn write_ndjson(batch: &RecordBatch, buffer: &mut String, out: &mut dyn Write) -
         flush_full(buffer, out)?;
     }
     Ok(())
+}
+
+/// The rows of `batch` as JSON objects: of the next so many one text, with commas between them,
+/// for each of `counts`.
+pub(crate) fn objects(batch: &RecordBatch, counts: impl Iterator<Item = usize>) -> Vec<Arc<str>> {
+    let keys = keys_of(&batch.schema());
+    let columns = columns_of(batch).expect("columns of K2's own types can be written");
+    let mut next = 0;
+    let mut text = String::new();
+    let texts = counts.map(|count| {
+        text.clear();
+        for row in next..next + count {
+            text.push_str(if row > next { "," } else { "" });
+            put_object(&keys, &columns, row, &mut text);
+        }
+        next += count;
+        Arc::from(&*text)
+    });
+    texts.collect()
 }
 
 /// Each column's name as a JSON string and the colon behind it.

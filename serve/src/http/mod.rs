@@ -18,6 +18,7 @@ mod reply;
 mod routes;
 mod sql;
 mod state;
+mod stream;
 mod symbols;
 
 use std::net::{SocketAddr, TcpListener};
@@ -26,13 +27,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Extension, Request};
 use axum::middleware::Next;
+use axum::serve::ListenerExt;
 use k2_operators::kit::metrics::Metrics;
 use tokio::sync::oneshot;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stream::Streams;
 pub use cursor::Secret;
 pub use health::{HealthSource, JobState};
 
@@ -98,7 +101,9 @@ impl Server {
         };
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
-            runtime.block_on(serve(listener, router(state, config), stopped, config.drain_max));
+            let streams = Streams::new(&state.engine, Arc::clone(&state.metrics));
+            let router = router(state, config).layer(Extension(streams.clone()));
+            runtime.block_on(serve(listener, router, streams, stopped, config.drain_max));
             runtime.shutdown_timeout(Duration::from_secs(1));
         };
         let thread = std::thread::Builder::new().name("k2-http-main".to_owned());
@@ -135,14 +140,23 @@ impl Drop for Server {
 async fn serve(
     listener: tokio::net::TcpListener,
     router: Router,
+    streams: Streams,
     stopped: oneshot::Receiver<()>,
     drain_max: Duration,
 ) {
     let (draining, drain) = oneshot::channel();
+    let subscribed = streams.clone();
     let signal = async move {
         let _ = stopped.await;
+        streams.stop();
         let _ = draining.send(());
     };
+    // An event is to leave at once, however small it is.
+    let listener = listener.tap_io(|socket| {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a client's answers may wait for each other");
+        }
+    });
     let serving = axum::serve(listener, router).with_graceful_shutdown(signal);
     let cut_off = async move {
         // Without a signal the server goes on for ever.
@@ -151,8 +165,14 @@ async fn serve(
             Err(_) => std::future::pending().await,
         }
     };
+    let served = async move {
+        let served = serving.await;
+        // What was upgraded is no request any more.
+        subscribed.drained().await;
+        served
+    };
     tokio::select! {
-        served = serving.into_future() => {
+        served = served => {
             if let Err(error) = served {
                 tracing::error!(%error, "the server has failed");
             }

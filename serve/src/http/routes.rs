@@ -15,7 +15,9 @@ use k2_sinks::Table;
 use super::ask::{Ask, Raw};
 use super::parameters::{Kind, Parameter};
 use super::reply::CorrelationId;
-use super::{ServerState, aggregations, bars, health, metrics, openapi, records, sql, state};
+use super::{
+    ServerState, aggregations, bars, health, metrics, openapi, records, sql, state, stream,
+};
 use crate::engine::newest_bars;
 use crate::error::Result;
 use crate::schema;
@@ -260,6 +262,32 @@ const AGGREGATIONS: &[Parameter] = &[
     ON_PARTIAL,
 ];
 
+const STREAM_SYMBOL: Parameter = Parameter::new(
+    "symbol",
+    Kind::Text,
+    "Repeated, or separated by commas; canonical or the venues' own. All where it is left out.",
+);
+const STREAM_VENUE: Parameter =
+    Parameter::new("venue", Kind::Text, "Repeated, or separated by commas.").or("exchange");
+const ON_SLOW: Parameter = Parameter::new(
+    "on_slow",
+    Kind::OneOf(&["conflate", "skip"]),
+    "conflate: the newest of each symbol at the rate; skip: every row, and what a slow reader \
+     missed is counted. Trades skip and bars conflate by default.",
+);
+const RATE: Parameter =
+    Parameter::new("rate", Kind::Text, "Updates a second of a symbol when conflated, 0.1 to 100.");
+const FIRST_ROWS: Parameter = Parameter::new(
+    "snapshot",
+    Kind::Integer { default: None, min: 0, max: stream::SNAPSHOT_MAX as i64 },
+    "Rows of each symbol that come first.",
+);
+const RESUME: Parameter =
+    Parameter::new("resume", Kind::Text, "The id of the last event, in place of Last-Event-ID.");
+const STREAM: &[Parameter] = &[STREAM_SYMBOL, STREAM_VENUE, ON_SLOW, RATE, FIRST_ROWS, RESUME];
+const BAR_STREAM: &[Parameter] =
+    &[TIMEFRAME.required(), STREAM_SYMBOL, STREAM_VENUE, ON_SLOW, RATE, FIRST_ROWS, RESUME];
+
 fn trades() -> SchemaRef {
     schema::of_table(Table::Trades)
 }
@@ -290,6 +318,7 @@ macro_rules! route {
 const JSON: Answers = Answers::Own("application/json");
 const TEXT: Answers = Answers::Own("text/plain");
 const HTML: Answers = Answers::Own("text/html");
+const EVENTS: Answers = Answers::Own("text/event-stream");
 use Answers::{Rows, SomeRows};
 
 #[rustfmt::skip]
@@ -316,6 +345,8 @@ pub(super) static ROUTES: &[Route] = &[
     route!(Post "/v1/snapshots/{id}/query", SNAPSHOT_QUERY, SomeRows, asked!(records::snapshot_query), "Records as they were at a snapshot, newest first"),
     route!(Get "/v1/gaps", GAPS, Rows(state::gaps_schema), asked!(state::gaps), "Messages that never came or came late, newest first"),
     route!(Get "/v1/feeds", FEEDS, Rows(state::feeds_schema), asked!(state::feeds), "How each feed is doing"),
+    route!(Get "/v1/stream/trades", STREAM, EVENTS, Handler::Own(|| get(stream::trades)), "Trades as they come; as WebSocket on an upgrade"),
+    route!(Get "/v1/stream/ohlcv/{timeframe}", BAR_STREAM, EVENTS, Handler::Own(|| get(stream::bars)), "Bars as they change; as WebSocket on an upgrade"),
     route!(Post "/v1/sql", sql::PARAMETERS, SomeRows, Handler::Own(|| post(sql::sql)), "One SELECT"),
 ];
 

@@ -1,0 +1,145 @@
+//! `GET /v1/stream/…`: subscriptions as server-sent events, and as WebSocket on an upgrade.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message as Frame, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, Path, Query};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use k2_model::Timeframe;
+
+use crate::error::{Error, Result};
+pub(super) use crate::stream::spec::SNAPSHOT_MAX;
+use crate::stream::spec::{Spec, Subject};
+use crate::stream::{Streams, Subscription};
+
+type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// What a browser's client waits before it connects again.
+const RETRY: &str = "retry: 1000\n\n";
+/// Nothing is read from a client but that it is there.
+const FRAME_BYTES_MAX: usize = 4 << 10;
+
+pub(super) async fn trades(
+    Extension(streams): Extension<Streams>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    let answer = answer(&streams, Subject::Trades, parameters, &headers, upgrade).await;
+    answer.unwrap_or_else(refused)
+}
+
+pub(super) async fn bars(
+    Extension(streams): Extension<Streams>,
+    Path(timeframe): Path<String>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    let Some(known) = Timeframe::ALL.into_iter().find(|known| known.as_str() == timeframe) else {
+        let message = format!("subscribe: there is no timeframe {timeframe:?}");
+        let names = Timeframe::ALL.map(Timeframe::as_str).join(", ");
+        return refused(
+            Error::bad_request("unknown_timeframe", message)
+                .with_hint(format!("timeframes are {names}")),
+        );
+    };
+    let answer = answer(&streams, Subject::Bars(known), parameters, &headers, upgrade).await;
+    answer.unwrap_or_else(refused)
+}
+
+/// What is not there is not found.
+fn refused(error: Error) -> Response {
+    let status = match error.code() {
+        "unknown_symbol" | "unknown_venue" => Some(StatusCode::NOT_FOUND),
+        "foreign_origin" => Some(StatusCode::FORBIDDEN),
+        _ => None,
+    };
+    let mut response = error.into_response();
+    if let Some(status) = status {
+        *response.status_mut() = status;
+    }
+    response
+}
+
+async fn answer(
+    streams: &Streams,
+    subject: Subject,
+    parameters: Parameters,
+    headers: &HeaderMap,
+    upgrade: Upgrade,
+) -> Result<Response> {
+    let Query(parameters) = parameters.map_err(|rejection| {
+        Error::bad_request("invalid_parameters", format!("subscribe: {rejection}"))
+    })?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let spec = Spec::read(subject, &parameters, last)?;
+    if !headers.contains_key(header::UPGRADE) {
+        return Ok(events(streams.subscribe(spec).await?));
+    }
+    let upgrade = upgrade.map_err(|rejection| {
+        Error::bad_request("invalid_upgrade", format!("subscribe over WebSocket: {rejection}"))
+            .with_hint("ask without Upgrade for server-sent events")
+    })?;
+    check_origin(headers)?;
+    let subscription = streams.subscribe(spec).await?;
+    let upgrade = upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
+    Ok(upgrade.on_upgrade(|socket| frames(socket, subscription)))
+}
+
+/// A browser lets any page open a WebSocket to any host, and only says which page it was.
+fn check_origin(headers: &HeaderMap) -> Result<()> {
+    let text =
+        |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
+    let host = origin.split_once("://").map_or(origin, |(_scheme, host)| host);
+    if text(header::HOST).is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    let message = format!("subscribe over WebSocket: {origin} is another server's page");
+    Err(Error::bad_request("foreign_origin", message)
+        .with_hint("open the connection from a page of this server, or from a program"))
+}
+
+fn events(subscription: Subscription) -> Response {
+    let first = futures::stream::once(async { Ok::<_, Infallible>(RETRY.to_owned()) });
+    let rest = futures::stream::unfold(subscription, |mut subscription| async move {
+        let message = subscription.next().await?;
+        Some((Ok(message.to_sse(subscription.run())), subscription))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache, no-store"),
+    ];
+    let body = Body::from_stream(futures::StreamExt::chain(first, rest));
+    (headers, body).into_response()
+}
+
+async fn frames(mut socket: WebSocket, mut subscription: Subscription) {
+    loop {
+        tokio::select! {
+            message = subscription.next() => {
+                let Some(message) = message else { break };
+                let frame = Frame::Text(message.to_frame(subscription.run()).into());
+                if socket.send(frame).await.is_err() {
+                    return;
+                }
+            }
+            received = socket.recv() => match received {
+                // Pings are answered by the protocol itself; nothing else is asked of a reader.
+                Some(Ok(Frame::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {}
+            },
+        }
+    }
+    // Whoever has gone already does not hear it.
+    let _closed = socket.send(Frame::Close(None)).await;
+}
+
+#[cfg(test)]
+mod tests;
