@@ -12,6 +12,7 @@ pub mod restart;
 mod run;
 mod stage;
 pub mod storage;
+pub mod subscribers;
 
 pub use report::{Figure, Report};
 pub use run::Error;

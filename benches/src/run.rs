@@ -145,7 +145,7 @@ pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
 
 /// User and system time of all children that have been waited for: fields 16 and 17 of the
 /// process's own line, in hundredths of a second.
-fn cpu() -> Duration {
+pub(crate) fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in parentheses may hold spaces; the fields after it start with the third.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();

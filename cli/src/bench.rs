@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use k2_benches::{Named, dedup, freshness, kafka, replay, restart, storage};
+use k2_benches::{Named, dedup, freshness, kafka, replay, restart, storage, subscribers};
 use k2_kafka::Format;
 
 use crate::failure::{Failure, Result};
@@ -22,6 +22,7 @@ Examples:
   K2_PARTS=target/parts k2 bench kafka --partitions 8
   k2 bench kafka --brokers localhost:9092 --registry http://localhost:8081
   K2_PARTS=target/parts k2 bench freshness --rates 100000 --duration 60s
+  k2 bench subscribers --subscribers 1000
 ";
 
 /// Measure throughput, memory, table size and restart
@@ -113,6 +114,30 @@ enum Bench {
         #[arg(long, value_name = "N", default_value_t = 2)]
         workers: usize,
     },
+    /// What do subscribers cost a job, and what do they get?
+    Subscribers {
+        /// Subscribers of the busiest symbols, conflated to four updates a second each
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        subscribers: usize,
+        /// Messages that pass as fast as they can, with them and without
+        #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+        messages: u64,
+        /// Runs of each, of which the median counts
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        runs: usize,
+        /// Subscribers of every trade of the busiest symbol
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        every: usize,
+        /// Messages a second meanwhile
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        rate: u64,
+        /// For how long, as 60s or 5m
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "20s")]
+        duration: Duration,
+        /// Worker threads of the dataflow
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        workers: usize,
+    },
     /// Read topics and throw the messages away: what `kafka` compares with
     #[command(hide = true)]
     Read {
@@ -147,6 +172,18 @@ pub fn run(args: BenchArgs) -> Result {
             let named = named(&cluster)?;
             let options = freshness::Freshness { named, rates, duration, partitions, workers };
             freshness::freshness(&options)
+        }
+        Bench::Subscribers { subscribers, messages, runs, every, rate, duration, workers } => {
+            let options = subscribers::Subscribers {
+                subscribers,
+                messages,
+                runs,
+                every,
+                rate,
+                duration,
+                workers,
+            };
+            subscribers::subscribers(&options)
         }
         Bench::Read { cluster } => return read(&cluster),
         Bench::Dedup { trades, streams } => dedup::dedup(&dedup::Dedup { trades, streams }),
