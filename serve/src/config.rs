@@ -6,6 +6,8 @@ use std::time::Duration;
 use k2_model::time::NANOS_PER_SECOND;
 use k2_model::{InstrumentTable, SeverityLevels};
 
+use crate::access::Concurrency;
+
 /// How an engine answers. `Default` is what a job uses that says nothing else.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -16,6 +18,8 @@ pub struct EngineConfig {
     pub instruments: Arc<InstrumentTable>,
     /// For requests that bring none.
     pub limits: Limits,
+    /// Queries at once, of all doors together.
+    pub concurrency: Concurrency,
     /// Threads that one large query may use.
     pub parallelism: usize,
     /// Bytes of decoded Parquet footers kept between queries.
@@ -30,6 +34,7 @@ impl Default for EngineConfig {
             severity: SeverityLevels::default(),
             instruments: Arc::new(InstrumentTable::shipped()),
             limits: Limits::default(),
+            concurrency: Concurrency::default(),
             parallelism: std::thread::available_parallelism().map_or(2, usize::from),
             metadata_cache_bytes: 64 << 20,
             streams: StreamLimits::default(),

@@ -31,6 +31,7 @@ use k2_dataflows::live::Live;
 use k2_model::{Offsets, Time};
 use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
 
+use crate::access::Gate;
 use crate::answer::{Answer, Meta};
 use crate::at::schema_of;
 use crate::catalog::{Scope, table_names};
@@ -70,6 +71,7 @@ struct Inner {
     clocks: Remembered<VenueClocks>,
     gaps: Remembered<GapList>,
     statistics: Statistics,
+    gate: Gate,
 }
 
 enum Source {
@@ -109,6 +111,7 @@ impl Engine {
             source,
             snapshots: Arc::new(move || lake.snapshots()),
             moments,
+            gate: Gate::new(config.concurrency),
             config: Arc::new(config),
             base: Arc::new(base),
             clocks: Mutex::default(),
@@ -127,6 +130,11 @@ impl Engine {
             Source::Live(live) => Some(live),
             Source::Offline(_) => None,
         }
+    }
+
+    /// Queries that run now, and that wait for their turn.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        self.0.gate.load()
     }
 
     pub(crate) fn statistics(&self) -> &Statistics {
@@ -163,7 +171,12 @@ impl Engine {
         answering: impl Future<Output = Result<Option<Answer>>>,
     ) -> Result<Option<Answer>> {
         let started = Instant::now();
-        let answer = tokio::time::timeout(limits.time_max, answering).await;
+        // Waiting for its turn is a part of a query's time.
+        let in_turn = async {
+            let _running = self.0.gate.enter().await?;
+            answering.await
+        };
+        let answer = tokio::time::timeout(limits.time_max, in_turn).await;
         let mut answer = answer.unwrap_or_else(|_| Err(out_of_time(limits)));
         if let Ok(None) = answer {
             return Ok(None);

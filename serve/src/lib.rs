@@ -3,7 +3,9 @@
 //! * [`Engine`] answers SQL at one exact frontier: live ∪ pinned snapshot, or tables alone.
 //! * [`mod@format`] writes answers for people and programs, one text for one value everywhere.
 //! * [`Server`] serves the engine, live subscriptions, health and metrics over HTTP.
+//! * [`mod@access`] decides who may ask, what, and how often.
 
+pub mod access;
 mod answer;
 mod at;
 mod catalog;
@@ -30,6 +32,7 @@ mod tables;
 mod views;
 mod yielding;
 
+pub use access::{Access, Concurrency};
 pub use answer::{Answer, Meta, MomentMeta, OpenGap, OpenGaps, Sources};
 pub use config::{EngineConfig, Limits, StreamLimits};
 pub use engine::Engine;

@@ -29,6 +29,10 @@ pub(super) async fn metrics(State(state): State<ServerState>) -> Response {
     }
     let frontier = state.engine.stands_at().0;
     put(&mut text, "k2_query_frontier", "gauge", "The epoch that a query sees now.", frontier);
+    let (running, waiting) = state.engine.load();
+    put(&mut text, "k2_query_running", "gauge", "Queries that run now.", running as u64);
+    let help = "Queries that wait for their turn.";
+    put(&mut text, "k2_query_waiting", "gauge", help, waiting as u64);
     if let Some(bytes) = resident_bytes() {
         let help = "Resident memory of the process.";
         put(&mut text, "process_resident_memory_bytes", "gauge", help, bytes);

@@ -8,6 +8,7 @@ mod ask;
 mod bars;
 mod cursor;
 mod health;
+mod keys;
 mod literal;
 mod metrics;
 mod openapi;
@@ -33,6 +34,7 @@ use axum::serve::ListenerExt;
 use k2_operators::kit::metrics::Metrics;
 use tokio::sync::oneshot;
 
+use crate::access::Access;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Streams;
@@ -81,8 +83,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves on threads of its own.
+    /// Serves everyone who reaches it, on threads of its own.
     pub fn start(listener: TcpListener, state: ServerState, config: ServerConfig) -> Result<Self> {
+        Self::start_guarded(listener, state, config, Access::open())
+    }
+
+    /// Serves who `access` lets in, on threads of its own.
+    pub fn start_guarded(
+        listener: TcpListener,
+        state: ServerState,
+        config: ServerConfig,
+        access: Access,
+    ) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, "server", format!("start the server: {error}"))
                 .with_source(error)
@@ -102,7 +114,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
             let streams = Streams::new(&state.engine, Arc::clone(&state.metrics));
-            let router = router(state, config).layer(Extension(streams.clone()));
+            let router = guarded_router(state, config, access).layer(Extension(streams.clone()));
             runtime.block_on(serve(listener, router, streams, stopped, config.drain_max));
             runtime.shutdown_timeout(Duration::from_secs(1));
         };
@@ -181,13 +193,19 @@ async fn serve(
     }
 }
 
-/// All paths, without a socket.
+/// All paths, without a socket, for everyone.
 pub fn router(state: ServerState, config: ServerConfig) -> Router {
+    guarded_router(state, config, Access::open())
+}
+
+/// All paths, without a socket, for who `access` lets in.
+pub fn guarded_router(state: ServerState, config: ServerConfig, access: Access) -> Router {
     let limit = config.request_time_max;
     routes::router()
         .fallback(reply::unknown_path)
         .method_not_allowed_fallback(reply::wrong_method)
         .layer(DefaultBodyLimit::max(config.body_bytes_max))
+        .layer(axum::middleware::from_fn_with_state(access, keys::admit))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             reply::with_limits(request, next, limit)
         }))
