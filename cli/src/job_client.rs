@@ -1,11 +1,12 @@
 //! Asks a running job over HTTP, on loopback.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use k2_serve::Format;
 use reqwest::StatusCode;
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -20,6 +21,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Where an answer that is rows alone says what it is an answer of.
 const META: &str = "x-k2-meta";
+const API_KEY: &str = "x-api-key";
 
 /// A job that answered.
 pub struct JobClient {
@@ -48,12 +50,33 @@ struct ErrorBody {
     hint: Option<String>,
 }
 
+/// What each request brings along.
+fn headers(job: &JobFile) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let key = job.key.as_ref().and_then(|key| HeaderValue::from_str(key).ok());
+    if let Some(mut key) = key {
+        key.set_sensitive(true);
+        headers.insert(API_KEY, key);
+    }
+    headers
+}
+
+/// Where a job that listens on `address` is reached from its own machine.
+pub fn reached(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 impl JobClient {
     /// `None` if nothing answers there: the job has ended, or is about to.
     pub fn connect(job: JobFile) -> Result<Option<Self>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // A proxy in the environment must not stand between two processes on one machine.
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder().no_proxy().default_headers(headers(&job)).build()?;
         let client = Self { job, http, runtime };
         let health = client.http.get(client.url("/health")).timeout(HEALTH_TIMEOUT);
         // The request's timer needs the runtime already as it is sent. Also a job that says it is
@@ -111,7 +134,7 @@ impl JobClient {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.job.address)
+        format!("http://{}{path}", reached(self.job.address))
     }
 
     fn unreachable(&self, attempted: &str, error: reqwest::Error) -> Failure {

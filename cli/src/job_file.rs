@@ -1,8 +1,9 @@
 //! `job.json` in the data directory: how `k2 query` finds the job that runs there.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,12 @@ const NAME: &str = "job.json";
 pub struct JobFile {
     pub pid: u32,
     pub address: SocketAddr,
+    /// Where it speaks PostgreSQL's protocol.
+    #[serde(default)]
+    pub pg: Option<SocketAddr>,
+    /// What a command on this machine brings along, where the job asks for a key.
+    #[serde(default)]
+    pub key: Option<String>,
     /// ISO 8601 UTC.
     pub started: String,
 }
@@ -25,12 +32,17 @@ pub struct Announced {
 }
 
 impl JobFile {
-    /// Writes the file whole: a reader sees the old one or the new one.
+    /// Writes the file whole, for its owner alone: a reader sees the old one or the new one.
     pub fn announce(self, directory: &Path) -> io::Result<Announced> {
         let path = directory.join(NAME);
         let temporary = directory.join(format!(".{NAME}.{}", self.pid));
         let text = serde_json::to_string(&self).map_err(io::Error::other)?;
-        fs::write(&temporary, text + "\n")?;
+        // Whatever an earlier process of the same number has left keeps its permissions.
+        let _none_left = fs::remove_file(&temporary);
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
         fs::rename(&temporary, &path)?;
         Ok(Announced { path, content: self })
     }
@@ -66,7 +78,8 @@ mod tests {
 
     fn job(pid: u32) -> JobFile {
         let address = "127.0.0.1:1".parse().unwrap();
-        JobFile { pid, address, started: "2024-08-08T00:00:00.000000000Z".into() }
+        let started = "2024-08-08T00:00:00.000000000Z".into();
+        JobFile { pid, address, pg: None, key: None, started }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod bench;
 mod clock;
 mod completions;
 mod cursor_key;
+mod doors;
 mod failure;
 mod generate;
 mod import;
@@ -12,6 +13,7 @@ mod input;
 mod job_client;
 mod job_file;
 mod kafka;
+mod keys;
 mod layers;
 mod market;
 mod publish;
@@ -67,6 +69,7 @@ enum What {
     Generate(generate::GenerateArgs),
     Topics(topics::TopicsArgs),
     Rejects(rejects::RejectsArgs),
+    Keys(keys::KeysArgs),
     Bench(bench::BenchArgs),
     Table(table::TableArgs),
     Completions(completions::CompletionsArgs),
@@ -96,6 +99,7 @@ fn dispatch(what: What) -> Result {
         What::Generate(args) => generate::run(&args),
         What::Topics(args) => topics::run(args),
         What::Rejects(args) => rejects::run(args),
+        What::Keys(args) => keys::run(args),
         What::Bench(args) => bench::run(args),
         What::Table(args) => table::run(args),
         What::Completions(args) => completions::run(&args),

@@ -1,7 +1,6 @@
 //! `k2 run`: starts the job, serves it, follows it, and ends it in order.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,8 +15,10 @@ use k2_operators::kit::dependency::Health;
 use k2_sinks::{Lake, LakeConfig, Status as SinkStatus};
 
 use crate::clock::{self, RealClock};
+use crate::doors::DoorArgs;
 use crate::failure::{Failure, Result};
 use crate::input::InputArgument;
+use crate::job_client::reached;
 use crate::job_file::{Announced, JobFile};
 use crate::kafka::ClusterArgs;
 use crate::layers::Layers;
@@ -29,8 +30,6 @@ use crate::signals::Interrupt;
 use crate::status::Status;
 use crate::{DATA_DIR_DEFAULT, SINK_ID, screen, summary};
 
-/// Where a job listens unless told otherwise; any free port if this one is taken.
-const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8611);
 /// Between two looks at the counters.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 const WORKERS_MAX: usize = 64;
@@ -86,12 +85,8 @@ pub struct RunArgs {
     /// market]
     #[arg(long, value_name = "max|N", value_parser = speed)]
     speed: Option<Speed>,
-    /// Where to serve queries, on loopback [default: 127.0.0.1:8611, or a free port]
-    #[arg(long, value_name = "ADDR", conflicts_with = "no_listen")]
-    listen: Option<SocketAddr>,
-    /// Serve nothing
-    #[arg(long)]
-    no_listen: bool,
+    #[command(flatten)]
+    doors: DoorArgs,
     /// End when all inputs have been read, rather than wait for them to grow
     #[arg(long)]
     exit_at_end: bool,
@@ -116,14 +111,14 @@ enum Speed {
 pub fn run(args: RunArgs) -> Result {
     let inputs = args.inputs.iter().map(|input| InputArgument::parse(input));
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
-    args.check()?;
     let settings = Settings::of(&args.layers()?, args.instruments.as_deref())?;
     args.check_inputs(&settings)?;
+    let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
+    args.doors.check(&directory)?;
     let inputs = inputs.iter().map(InputArgument::open).collect::<Result<Vec<_>, _>>()?;
     check_distinct(&inputs)?;
 
     let interrupt = Interrupt::listen()?;
-    let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
     let sink = SinkHealth::default();
     let lake = Arc::new(open_lake(&directory, args.take_over, &interrupt, &sink)?);
     settings.keep(&directory)?;
@@ -209,17 +204,6 @@ impl RunArgs {
         Inputs::Kafka(input)
     }
 
-    fn check(&self) -> Result {
-        match self.listen {
-            Some(address) if !address.ip().is_loopback() => Err(Failure::usage(format!(
-                "--listen {address}: everyone who reaches the job may ask it anything, so it \
-                 listens on loopback only, as in 127.0.0.1:{}",
-                address.port()
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     fn workers(&self) -> NonZeroUsize {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         self.workers
@@ -266,20 +250,12 @@ impl RunArgs {
         sources: &Arc<Health>,
         directory: &Path,
     ) -> Result<Option<(Announced, Served)>> {
-        if self.no_listen {
-            return Ok(None);
-        }
-        let at = |address| Served::start(job, settings, sink, sources, address, directory);
-        let served = match self.listen {
-            Some(address) => at(address),
-            None => {
-                at(LISTEN_DEFAULT).or_else(|_taken| at(SocketAddr::new(LISTEN_DEFAULT.ip(), 0)))
-            }
-        };
-        let served = served?;
-        let address = served.address();
-        let file =
-            JobFile { pid: std::process::id(), address, started: RealClock.now().to_string() };
+        let Some(doors) = self.doors.open(directory)? else { return Ok(None) };
+        let served = Served::start(job, settings, sink, sources, doors.both, directory)?;
+        let (address, pg) = (served.address(), served.pg_address());
+        let started = RealClock.now().to_string();
+        let pid = std::process::id();
+        let file = JobFile { pid, address, pg: Some(pg), key: doors.own_key, started };
         let announced = file.announce(directory).map_err(|error| {
             Failure::failed(format!("leave the address in {}", directory.display()), error)
         })?;
@@ -289,6 +265,14 @@ impl RunArgs {
              BY symbol\"",
             directory.display()
         ));
+        let pg = reached(pg);
+        screen::say(format!(
+            "listening on postgresql://{pg}; any client of PostgreSQL asks it, as in psql -h {} -p \
+             {}",
+            pg.ip(),
+            pg.port()
+        ));
+        screen::say(doors.who_may_ask);
         Ok(Some((announced, served)))
     }
 }

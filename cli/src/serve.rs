@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k2_dataflows::Job;
 use k2_kafka::CircuitState;
 use k2_operators::kit::dependency::{Condition, Health};
-use k2_serve::{Engine, JobState, Server, ServerConfig, ServerState};
+use k2_serve::{Access, Engine, JobState, PgConfig, PgServer, Server, ServerConfig, ServerState};
 use k2_sinks::Status;
 
 use crate::cursor_key;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::settings::Settings;
 
 /// How the sink is getting on, for `GET /health`.
@@ -46,9 +46,16 @@ fn away(sources: &Health) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
+/// A door: where it listens, and whom it lets in.
+pub struct Door {
+    pub listener: TcpListener,
+    pub access: Access,
+}
+
 /// Serves until it is dropped.
 pub struct Served {
-    server: Server,
+    http: Server,
+    pg: PgServer,
 }
 
 impl Served {
@@ -57,15 +64,9 @@ impl Served {
         settings: &Settings,
         sink: &SinkHealth,
         sources: &Arc<Health>,
-        address: SocketAddr,
+        [http, pg]: [Door; 2],
         directory: &Path,
     ) -> Result<Self> {
-        let listener = TcpListener::bind(address).map_err(|error| {
-            Failure::failed(
-                format!("listen on {address}; name a free address with --listen, or --no-listen"),
-                error,
-            )
-        })?;
         let engine = Engine::live(job.live(), job.lake(), settings.engine_config())?;
         let (failure, sink, sources) = (job.failure(), sink.clone(), Arc::clone(sources));
         let health = Arc::new(move || match (failure.reason(), sink.reason().or(away(&sources))) {
@@ -73,13 +74,19 @@ impl Served {
             (None, Some(reason)) => JobState::Stalled { reason },
             (None, None) => JobState::Running,
         });
+        let pg = PgServer::start(pg.listener, engine.clone(), pg.access, PgConfig::default())?;
         let secret = cursor_key::of(directory)?;
         let state = ServerState { engine, metrics: job.metrics(), health, secret };
-        let server = Server::start(listener, state, ServerConfig::default())?;
-        Ok(Self { server })
+        let config = ServerConfig::default();
+        let http = Server::start_guarded(http.listener, state, config, http.access)?;
+        Ok(Self { http, pg })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.http.address()
+    }
+
+    pub fn pg_address(&self) -> SocketAddr {
+        self.pg.address()
     }
 }

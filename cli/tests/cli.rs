@@ -13,6 +13,8 @@ mod inputs;
 mod jobs;
 #[path = "cli/kafka.rs"]
 mod kafka;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/questions.rs"]

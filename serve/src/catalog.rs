@@ -17,6 +17,7 @@ use crate::answer::{MomentMeta, Sources};
 use crate::config::EngineConfig;
 use crate::error::Error;
 use crate::functions::finality::{Clocks, is_final};
+use crate::pg_catalog::{CatalogTables, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::pinned::{Pinned, Trace};
 use crate::schema;
 use crate::tables::counted::Side;
@@ -47,6 +48,11 @@ const NAMES: [&str; 11] = [
 pub(crate) fn table_names() -> Vec<String> {
     let bars = Timeframe::ALL.map(|timeframe| format!("ohlcv_{timeframe}"));
     NAMES.map(str::to_owned).into_iter().chain(bars).collect()
+}
+
+/// Whether `name` is a table; the others are views.
+pub(crate) fn is_stored(name: &str) -> bool {
+    NAMES[..4].contains(&name)
 }
 
 /// Everything that the tables of one query are made of.
@@ -108,7 +114,10 @@ impl Scope {
         }
     }
 
-    async fn provider(self: &Arc<Self>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    pub(crate) async fn provider(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
         let is_live = self.pinned.views().is_some();
         Ok(Some(match name {
             "trades" => self.stored(Table::Trades),
@@ -287,6 +296,12 @@ impl CatalogProviderList for Catalogs {
 #[derive(Debug)]
 struct Catalog(Arc<Scope>);
 
+impl Catalog {
+    fn of_postgresql(&self, schema: &'static str) -> Arc<dyn SchemaProvider> {
+        Arc::new(CatalogTables { schema, scope: self.0.clone() })
+    }
+}
+
 impl CatalogProvider for Catalog {
     fn schema_names(&self) -> Vec<String> {
         vec![SCHEMA.to_owned()]
@@ -296,6 +311,8 @@ impl CatalogProvider for Catalog {
         match name {
             SCHEMA => Some(Arc::new(Tables(self.0.clone()))),
             LIVE => Some(Arc::new(LiveViews(self.0.clone()))),
+            PG_CATALOG => Some(self.of_postgresql(PG_CATALOG)),
+            INFORMATION_SCHEMA => Some(self.of_postgresql(INFORMATION_SCHEMA)),
             moment => {
                 let scope = self.0.moments.get(moment)?;
                 Some(Arc::new(Tables(scope.clone())))
@@ -318,10 +335,9 @@ impl SchemaProvider for Tables {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        Ok(self.table_exist(name).then(|| {
-            let is_table = NAMES[..4].contains(&name);
-            if is_table { TableType::Base } else { TableType::View }
-        }))
+        Ok(self
+            .table_exist(name)
+            .then(|| if is_stored(name) { TableType::Base } else { TableType::View }))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -200,15 +200,20 @@ impl Engine {
 
     async fn answer(&self, request: Request, limits: Limits) -> Result<Answer> {
         let Question { statement, moments, is_explain } = statement::parse(&request.sql)?;
-        let pinned = self.pin(&request).await?;
-        let moments = self.moments(moments, &pinned.cold).await?;
-        let scope = self.scope(Arc::new(pinned), moments);
+        let scope = self.scope_of(&request, moments).await?;
         let (schema, mut batches) = self.run(&scope, statement, limits).await?;
         if is_explain {
             batches.extend(explain::rows(&scope, &schema));
         }
         let meta = self.meta(&scope, request.correlation_id).await?;
         Ok(Answer { schema, batches, meta })
+    }
+
+    /// What a question sees that names `moments` besides its own.
+    pub(crate) async fn scope_of(&self, request: &Request, moments: Vec<At>) -> Result<Arc<Scope>> {
+        let pinned = self.pin(request).await?;
+        let moments = self.moments(moments, &pinned.cold).await?;
+        Ok(self.scope(Arc::new(pinned), moments))
     }
 
     async fn pin(&self, request: &Request) -> Result<Pinned> {
@@ -406,7 +411,7 @@ fn check_reached(pinned: &Pinned, wanted: &Offsets) -> Result<()> {
     }
 }
 
-fn failed(error: DataFusionError) -> Error {
+pub(crate) fn failed(error: DataFusionError) -> Error {
     hint::of_datafusion(error, &table_names())
 }
 

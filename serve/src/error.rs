@@ -34,14 +34,21 @@ pub struct Error {
     code: &'static str,
     message: String,
     hint: Option<String>,
-    fields: Vec<FieldError>,
+    fields: Box<[FieldError]>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// `code` is stable and for programs; `message` is lower case and for people.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), hint: None, fields: Vec::new(), source: None }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            hint: None,
+            fields: Box::default(),
+            source: None,
+        }
     }
 
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -62,7 +69,7 @@ impl Error {
     /// Every field that is wrong, not only the first.
     #[must_use]
     pub fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
-        self.fields = fields;
+        self.fields = fields.into();
         self
     }
 

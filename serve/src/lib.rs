@@ -3,6 +3,7 @@
 //! * [`Engine`] answers SQL at one exact frontier: live ∪ pinned snapshot, or tables alone.
 //! * [`mod@format`] writes answers for people and programs, one text for one value everywhere.
 //! * [`Server`] serves the engine, live subscriptions, health and metrics over HTTP.
+//! * [`PgServer`] serves the engine over PostgreSQL's protocol.
 //! * [`mod@access`] decides who may ask, what, and how often.
 
 pub mod access;
@@ -12,6 +13,7 @@ mod catalog;
 mod clocks;
 mod config;
 mod constraint;
+mod describe;
 mod engine;
 mod error;
 mod explain;
@@ -21,6 +23,8 @@ mod gaps;
 mod hint;
 pub mod http;
 mod moments;
+pub mod pg;
+mod pg_catalog;
 mod pinned;
 mod request;
 mod schema;
@@ -40,4 +44,5 @@ pub use error::{Error, ErrorKind, FieldError, Result};
 pub use format::{Format, write_envelope, write_rows};
 pub use http::{HealthSource, JobState, Secret, Server, ServerConfig, ServerState};
 pub use k2_sinks::At;
+pub use pg::{PgConfig, PgServer};
 pub use request::{AsOf, Request, parse_at, parse_time};

@@ -13,6 +13,7 @@ use datafusion::prelude::SessionConfig;
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::config::EngineConfig;
 use crate::functions::{bar, twap, window};
+use crate::pg_catalog;
 use crate::spelling::Spellings;
 use crate::yielding::YieldingJoins;
 
@@ -34,6 +35,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     state.table_factories_mut().clear();
     let mut scalar = state.scalar_functions().values().cloned().collect::<Vec<_>>();
     scalar.extend([Arc::new(window::window()), Arc::new(window::window_end())]);
+    scalar.extend(pg_catalog::functions::all());
     let mut aggregate = state.aggregate_functions().values().cloned().collect::<Vec<_>>();
     aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
     Ok(SessionStateBuilder::new_from_existing(state)
@@ -47,7 +49,8 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     let mut session = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        // Ours is that of PostgreSQL: `pg_catalog`.
+        .with_information_schema(false)
         .with_target_partitions(config.parallelism.max(1));
     let options = session.options_mut();
     // Texts are plain in the tables, so that plain literals compare without a cast.

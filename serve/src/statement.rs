@@ -14,6 +14,7 @@ use k2_sinks::At;
 use crate::at;
 use crate::error::{Error, Result};
 use crate::hint;
+use crate::pg_catalog::rewrite::rewrite;
 
 /// Parentheses and operators may be nested this deep.
 const DEPTH_MAX: usize = 64;
@@ -57,7 +58,10 @@ fn parse_statement(sql: &str) -> Result<Statement> {
     match (statements.pop_front(), statements.len()) {
         (None, _) => Err(Error::bad_request("empty_query", "answer a query: it is empty")
             .with_hint("try SELECT * FROM latest_trade")),
-        (Some(statement), 0) if is_question(&statement) => Ok(statement),
+        (Some(mut statement), 0) if is_question(&statement) => {
+            rewrite(&mut statement);
+            Ok(statement)
+        }
         (Some(_), 0) => Err(not_a_query()),
         (Some(_), more) => Err(Error::bad_request(
             "several_statements",

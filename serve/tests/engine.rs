@@ -1,5 +1,6 @@
 //! The engine against a job in miniature: live, at the seam, and over the tables alone.
 
+mod doors;
 #[path = "engine/pruning.rs"]
 mod pruning;
 mod support;

@@ -64,7 +64,7 @@ fn end_json_string(start: usize, out: &mut String) {
 }
 
 /// The texts of an array's values that are not null.
-trait Values {
+trait Values: Send + Sync {
     fn put(&self, row: usize, out: &mut String);
 
     /// The value as JSON: the text as a string, unless it is a JSON value as it stands.

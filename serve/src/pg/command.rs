@@ -1,0 +1,213 @@
+//! What a statement is to a session: a question for the engine, or one of those that drivers send
+//! to set up a session or to frame a transaction, which K2 has no need of but answers.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::parameter::Lines;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Question,
+    Begin,
+    Commit,
+    Rollback,
+    /// Back to a savepoint, which brings a failed transaction to life again.
+    RollbackTo,
+    Set {
+        name: String,
+        value: String,
+    },
+    /// `None`: all of them.
+    Reset(Option<String>),
+    /// `None`: all of them.
+    Show(Option<String>),
+    /// `None`: all of them.
+    Deallocate(Option<String>),
+    Discard,
+    /// Nothing is done, and the client is told that it was, by this tag.
+    Nothing(&'static str),
+}
+
+/// The statements of a text; a text that cannot be cut is one statement, which the engine refuses.
+pub(super) fn split(sql: &str) -> Vec<String> {
+    let Some(tokens) = tokens_of(sql) else { return vec![sql.to_owned()] };
+    let (mut lines, mut pieces, mut from, mut has_words) = (Lines::new(sql), Vec::new(), 0, false);
+    for TokenWithSpan { token, span } in tokens {
+        match token {
+            Token::SemiColon => {
+                let Some(at) = lines.byte_at(span.start.line, span.start.column) else { break };
+                if std::mem::take(&mut has_words) {
+                    pieces.push(sql[from..at].to_owned());
+                }
+                from = at + 1;
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => has_words = true,
+        }
+    }
+    if has_words {
+        pieces.push(sql[from..].to_owned());
+    }
+    pieces
+}
+
+fn tokens_of(sql: &str) -> Option<Vec<TokenWithSpan>> {
+    Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()
+}
+
+/// The words of a statement: names and keywords without quotes, texts without theirs.
+fn words_of(sql: &str) -> Vec<String> {
+    let tokens = tokens_of(sql).unwrap_or_default().into_iter();
+    let words = tokens.filter_map(|token| match token.token {
+        Token::Whitespace(_) | Token::EOF | Token::SemiColon => None,
+        Token::Word(word) => Some(word.value),
+        Token::SingleQuotedString(text) => Some(text),
+        other => Some(other.to_string()),
+    });
+    words.collect()
+}
+
+pub(super) fn classify(sql: &str) -> Command {
+    // Nothing else begins like these, and a question may be long.
+    let first = sql.trim_start().split(|it: char| !it.is_ascii_alphabetic()).next();
+    let first = first.unwrap_or_default().to_ascii_uppercase();
+    let is_comment = first.is_empty();
+    if !is_comment && !FIRST_WORDS.contains(&&*first) {
+        return Command::Question;
+    }
+    let words = words_of(sql);
+    let upper: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
+    match &upper[..] {
+        ["BEGIN" | "START", ..] => Command::Begin,
+        ["COMMIT" | "END", ..] => Command::Commit,
+        ["ROLLBACK", "TO", ..] | ["ROLLBACK", _, "TO", ..] => Command::RollbackTo,
+        ["ROLLBACK" | "ABORT", ..] => Command::Rollback,
+        ["SAVEPOINT", ..] => Command::Nothing("SAVEPOINT"),
+        ["RELEASE", ..] => Command::Nothing("RELEASE"),
+        ["DISCARD", ..] => Command::Discard,
+        ["CLOSE", "ALL"] => Command::Nothing("CLOSE CURSOR ALL"),
+        ["LISTEN", ..] => Command::Nothing("LISTEN"),
+        ["UNLISTEN", ..] => Command::Nothing("UNLISTEN"),
+        ["DEALLOCATE", rest @ ..] => {
+            Command::Deallocate(rest.last().filter(|it| **it != "ALL").map(|_| last(&words)))
+        }
+        ["SET", rest @ ..] => set(rest, &words[1..]),
+        ["RESET", "ALL"] => Command::Reset(None),
+        ["RESET", ..] => Command::Reset(Some(name_of(&words[1..]))),
+        ["SHOW", "TABLES" | "COLUMNS" | "FULL" | "FUNCTIONS" | "CREATE" | "DATABASES", ..] => {
+            Command::Question
+        }
+        ["SHOW", "ALL"] => Command::Show(None),
+        ["SHOW", "TIME", "ZONE"] => Command::Show(Some("timezone".to_owned())),
+        ["SHOW", "TRANSACTION", ..] => Command::Show(Some("transaction_isolation".to_owned())),
+        ["SHOW", _, ..] => Command::Show(Some(name_of(&words[1..]))),
+        _ => Command::Question,
+    }
+}
+
+const FIRST_WORDS: [&str; 16] = [
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+    "RELEASE",
+    "DISCARD",
+    "CLOSE",
+    "LISTEN",
+    "UNLISTEN",
+    "DEALLOCATE",
+    "SET",
+    "RESET",
+    "SHOW",
+];
+
+fn last(words: &[String]) -> String {
+    words.last().cloned().unwrap_or_default()
+}
+
+/// A name that may have points in it, as `k2.notices`.
+fn name_of(words: &[String]) -> String {
+    words.concat().to_lowercase()
+}
+
+/// What follows `SET`.
+fn set(upper: &[&str], words: &[String]) -> Command {
+    match upper {
+        ["SESSION", "CHARACTERISTICS" | "AUTHORIZATION", ..] | ["TRANSACTION", ..] => {
+            Command::Nothing("SET")
+        }
+        ["SESSION" | "LOCAL", rest @ ..] if !matches!(rest, ["=" | "TO", ..]) => {
+            set(rest, &words[1..])
+        }
+        ["TIME", "ZONE", ..] => {
+            Command::Set { name: "timezone".to_owned(), value: words[2..].concat() }
+        }
+        ["NAMES", ..] => {
+            Command::Set { name: "client_encoding".to_owned(), value: words[1..].concat() }
+        }
+        _ => match upper.iter().position(|word| matches!(*word, "=" | "TO")) {
+            Some(at) => Command::Set {
+                name: name_of(&words[..at]),
+                value: words[at + 1..].join(" ").replace(" ,", ","),
+            },
+            None => Command::Question,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_to(name: &str, value: &str) -> Command {
+        Command::Set { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    #[test]
+    fn a_text_is_cut_where_the_parser_would_cut_it() {
+        assert_eq!(split("SELECT ';'; SELECT 2 ;; -- ;\n"), ["SELECT ';'", " SELECT 2 "]);
+        assert_eq!(split(" ; \n"), Vec::<String>::new());
+        assert_eq!(split("SELECT 'ü;'; /* ; */ SELECT 1"), ["SELECT 'ü;'", " /* ; */ SELECT 1"]);
+        assert_eq!(split("SELECT 'open; 1"), ["SELECT 'open; 1"]);
+    }
+
+    #[test]
+    fn what_drivers_send_is_known_and_all_else_is_a_question() {
+        let known = [
+            ("begin", Command::Begin),
+            ("START TRANSACTION ISOLATION LEVEL REPEATABLE READ", Command::Begin),
+            ("ROLLBACK TO SAVEPOINT \"_pg3_1\"", Command::RollbackTo),
+            ("/* x */ rollback", Command::Rollback),
+            ("SET extra_float_digits = 3", set_to("extra_float_digits", "3")),
+            ("set session statement_timeout to '5s'", set_to("statement_timeout", "5s")),
+            ("SET search_path TO a, b", set_to("search_path", "a, b")),
+            ("SET TIME ZONE 'Europe/Berlin'", set_to("timezone", "Europe/Berlin")),
+            ("SET k2.notices = all", set_to("k2.notices", "all")),
+            (
+                "SET datafusion.execution.batch_size = 1",
+                set_to("datafusion.execution.batch_size", "1"),
+            ),
+            ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Command::Nothing("SET")),
+            ("SHOW server_version", Command::Show(Some("server_version".into()))),
+            (
+                "SHOW TRANSACTION ISOLATION LEVEL",
+                Command::Show(Some("transaction_isolation".into())),
+            ),
+            ("SHOW TABLES", Command::Question),
+            ("DEALLOCATE ALL", Command::Deallocate(None)),
+            ("DEALLOCATE PREPARE s1", Command::Deallocate(Some("s1".into()))),
+            ("DISCARD ALL", Command::Discard),
+            ("SELECT 1", Command::Question),
+            ("SET", Command::Question),
+            ("COPY trades TO '/tmp/x'", Command::Question),
+        ];
+        for (sql, command) in known {
+            assert_eq!(classify(sql), command, "{sql}");
+        }
+    }
+}

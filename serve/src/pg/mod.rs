@@ -1,0 +1,200 @@
+//! PostgreSQL's protocol: the engine for psql, drivers, Grafana and DBeaver.
+//!
+//! * [`PgServer`] lets clients in, each into a session of its own, on threads of its own.
+//! * A session cuts texts into statements (`command`), binds parameters (`parameter`) and asks the
+//!   same [`Engine`] as every other door.
+//! * Values go out as the types that clients have built in (`types`, `encode`).
+//!
+//! Why the protocol is written out here: `docs/decisions/0016-postgres-wire.md`.
+
+mod command;
+mod encode;
+mod obey;
+mod parameter;
+mod prepared;
+mod refusal;
+mod rows;
+mod session;
+mod settings;
+mod startup;
+mod types;
+mod wire;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::access::Access;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+pub(crate) use parameter::array_elements;
+use refusal::Refusal;
+use session::{Link, Session};
+pub(crate) use settings::defaults as setting_defaults;
+use startup::{Begun, Sessions};
+pub(crate) use types::{ALL as PG_TYPES, by_oid, element_of, unpacked, wire_type};
+use wire::{Ended, Reader, Writer};
+
+/// How long a client may take to say who it is.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
+/// Clients that are told that there are too many; more are cut off without a word.
+const TURNED_AWAY_MAX: usize = 64;
+
+/// How clients are served.
+#[derive(Clone, Copy, Debug)]
+pub struct PgConfig {
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// Threads of the server, which queries run on too.
+    pub threads: usize,
+}
+
+impl Default for PgConfig {
+    fn default() -> Self {
+        Self { sessions_max: 100, threads: 2 }
+    }
+}
+
+/// A running server. Dropping it stops it, and cuts its sessions off.
+pub struct PgServer {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PgServer {
+    /// Serves who `access` lets in, on threads of its own.
+    pub fn start(
+        listener: TcpListener,
+        engine: Engine,
+        access: Access,
+        config: PgConfig,
+    ) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            let message = format!("serve PostgreSQL's protocol: {error}");
+            Error::new(ErrorKind::Unavailable, "server", message).with_source(error)
+        };
+        let address = listener.local_addr().map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("k2-pg")
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(failed)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let door = Door::new(engine, access, config);
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = door.let_in(listener) => {}
+                    _asked = stopped => {}
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        };
+        let thread = std::thread::Builder::new().name("k2-pg-main".to_owned());
+        let thread = thread.spawn(serve).map_err(failed)?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for PgServer {
+    fn drop(&mut self) {
+        // A server that has stopped by itself hears nothing any more.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the PostgreSQL server has panicked");
+        }
+    }
+}
+
+/// What all sessions share.
+#[derive(Clone)]
+struct Door {
+    engine: Engine,
+    access: Access,
+    sessions: Sessions,
+    places: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+}
+
+impl Door {
+    fn new(engine: Engine, access: Access, config: PgConfig) -> Self {
+        Self {
+            engine,
+            access,
+            sessions: Sessions::default(),
+            places: Arc::new(Semaphore::new(config.sessions_max)),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+        }
+    }
+
+    async fn let_in(self, listener: tokio::net::TcpListener) {
+        loop {
+            let Ok((stream, _from)) = listener.accept().await else {
+                // Out of file descriptors, most likely: sessions that end give some back.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let place = self.places.clone().try_acquire_owned().ok();
+            let turned_away = match place {
+                Some(_) => None,
+                None => match self.turned_away.clone().try_acquire_owned() {
+                    Ok(turned_away) => Some(turned_away),
+                    Err(_) => continue,
+                },
+            };
+            let door = self.clone();
+            tokio::spawn(async move {
+                let _until_told = turned_away;
+                door.serve(stream, place).await;
+            });
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+        // An answer is sent whole; waiting for more to send along would only delay it.
+        let _best_effort = stream.set_nodelay(true);
+        let (half, out_half) = stream.into_split();
+        let (mut reader, mut out) = (Reader::new(half), Writer::new(out_half));
+        let begun = startup::begin(&mut reader, &mut out, &self.access, &self.sessions);
+        let begun = match tokio::time::timeout(START_TIME_MAX, begun).await {
+            Ok(Ok(Some(begun))) if place.is_some() => begun,
+            Ok(Ok(Some(_))) => {
+                let refusal = Refusal::fatal("53300", "begin a session: there are too many");
+                return tell_last(&mut out, &refusal.with_hint("close some, and try again")).await;
+            }
+            Ok(Err(Ended::Wrong(refusal))) => return tell_last(&mut out, &refusal).await,
+            Ok(Ok(None) | Err(Ended::Gone)) | Err(_) => return,
+        };
+        let Begun { client, settings } = begun;
+        let registered = match self.sessions.register() {
+            Ok(registered) => registered,
+            Err(refusal) => return tell_last(&mut out, &refusal).await,
+        };
+        startup::welcome(&mut out, &settings, &registered);
+        let link = Link { reader, out };
+        Session::new(self.engine, self.access, client, registered, settings, link).run().await;
+    }
+}
+
+async fn tell_last(out: &mut Writer, refusal: &Refusal) {
+    refusal.tell(out);
+    // It may have left already.
+    let _gone = out.send().await;
+}

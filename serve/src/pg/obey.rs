@@ -1,0 +1,102 @@
+//! Statements that are no questions: what they do to a session, and what they show.
+
+use arrow_schema::{DataType, Field, Schema};
+
+use super::command::Command;
+use super::refusal::{self, Refusal};
+use super::rows::{Column, columns_of};
+use super::session::{Session, Transaction};
+use super::wire::put_sized;
+
+/// What a statement that is no question has done.
+pub(super) struct Done {
+    tag: &'static str,
+    rows: Vec<Vec<String>>,
+}
+
+/// The columns of what a statement shows, if it is one that does.
+pub(super) fn shown_columns(command: &Command) -> Option<Vec<Column>> {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    match command {
+        Command::Show(Some(name)) => Some(columns_of(&Schema::new(vec![text(name)]))),
+        Command::Show(None) => Some(columns_of(&Schema::new(vec![text("name"), text("setting")]))),
+        _ => None,
+    }
+}
+
+impl Session {
+    pub(super) fn obey(&mut self, command: &Command) -> Result<Done, Refusal> {
+        let mut rows = Vec::new();
+        let tag = match command {
+            Command::Begin => {
+                self.transaction = Transaction::Open;
+                "BEGIN"
+            }
+            Command::Commit | Command::Rollback => self.end(command),
+            Command::RollbackTo => {
+                if self.transaction == Transaction::Failed {
+                    self.transaction = Transaction::Open;
+                }
+                "ROLLBACK"
+            }
+            Command::Set { name, value } => self.set(name, value)?,
+            Command::Reset(name) => {
+                self.settings.reset(name.as_deref())?;
+                "RESET"
+            }
+            Command::Show(Some(name)) => {
+                rows.push(vec![self.settings.get(name)?.to_owned()]);
+                "SHOW"
+            }
+            Command::Show(None) => {
+                rows.extend(self.settings.all().into_iter().map(Vec::from));
+                "SHOW"
+            }
+            Command::Deallocate(Some(name)) => {
+                self.prepared(name)?;
+                self.statements.remove(name);
+                "DEALLOCATE"
+            }
+            Command::Deallocate(None) => {
+                self.statements.clear();
+                "DEALLOCATE ALL"
+            }
+            Command::Discard => {
+                self.statements.clear();
+                self.portals.clear();
+                self.settings.reset(None)?;
+                "DISCARD ALL"
+            }
+            Command::Nothing(tag) => tag,
+            Command::Question => "SELECT 0",
+        };
+        Ok(Done { tag, rows })
+    }
+
+    /// Ends a transaction. One that has failed is rolled back, whatever is asked.
+    fn end(&mut self, command: &Command) -> &'static str {
+        let was = std::mem::replace(&mut self.transaction, Transaction::Idle);
+        let commits = *command == Command::Commit && was != Transaction::Failed;
+        if commits { "COMMIT" } else { "ROLLBACK" }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<&'static str, Refusal> {
+        if let Some(told) = self.settings.set(name, value)? {
+            refusal::tell_notice(&mut self.link.out, &told);
+        }
+        if name == "application_name" {
+            self.link.out.texts(b'S', &[name, value]);
+        }
+        Ok("SET")
+    }
+
+    pub(super) fn show(&mut self, done: &Done) {
+        for row in &done.rows {
+            self.link.out.message(b'D', |body| {
+                body.extend(u16::try_from(row.len()).expect("two columns").to_be_bytes());
+                row.iter().for_each(|value| put_sized(body, |out| out.extend(value.bytes()), 0));
+            });
+        }
+        self.complete(done.tag);
+    }
+}

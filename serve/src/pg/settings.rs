@@ -1,0 +1,236 @@
+//! What a session may set and show. Most of it changes nothing: answers are UTF-8, times are UTC
+//! and ISO, everything is read-only. A value that would promise something else is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::refusal::Refusal;
+use crate::catalog::SCHEMA;
+use crate::config::Limits;
+use crate::pg_catalog::{SERVER_VERSION, SERVER_VERSION_NUM};
+
+/// When an answer comes with a notice.
+pub(super) const NOTICES: &str = "k2.notices";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum May {
+    /// It is as it is.
+    BeShown,
+    /// Only these values are true.
+    Be(&'static [&'static str]),
+    /// Whatever a client says.
+    BeAnything,
+}
+
+const UTF8: May = May::Be(&["utf8", "utf-8", "unicode", "'utf8'"]);
+
+/// Name, value at the start, what it may be.
+const SETTINGS: [(&str, &str, May); 42] = [
+    ("application_name", "", May::BeAnything),
+    ("bytea_output", "hex", May::Be(&["hex"])),
+    ("check_function_bodies", "on", May::BeAnything),
+    ("client_encoding", "UTF8", UTF8),
+    ("client_min_messages", "notice", May::BeAnything),
+    ("datestyle", "ISO, MDY", May::Be(&["iso", "iso, mdy", "iso, dmy", "iso, ymd"])),
+    ("default_transaction_deferrable", "off", May::BeAnything),
+    ("default_transaction_isolation", "read committed", May::BeAnything),
+    ("default_transaction_read_only", "on", May::BeAnything),
+    ("enable_seqscan", "on", May::BeAnything),
+    ("escape_string_warning", "on", May::BeAnything),
+    ("extra_float_digits", "1", May::BeAnything),
+    ("geqo", "on", May::BeAnything),
+    ("idle_in_transaction_session_timeout", "0", May::BeAnything),
+    ("idle_session_timeout", "0", May::BeAnything),
+    ("in_hot_standby", "off", May::BeShown),
+    ("integer_datetimes", "on", May::BeShown),
+    ("intervalstyle", "postgres", May::Be(&["postgres"])),
+    ("is_superuser", "off", May::BeShown),
+    ("jit", "off", May::BeAnything),
+    (NOTICES, "incomplete", May::Be(&["all", "incomplete", "off"])),
+    ("lc_collate", "C", May::BeShown),
+    ("lc_ctype", "C.UTF-8", May::BeShown),
+    ("lc_messages", "C", May::BeAnything),
+    ("lc_monetary", "C", May::BeAnything),
+    ("lock_timeout", "0", May::BeAnything),
+    ("max_identifier_length", "63", May::BeShown),
+    ("max_index_keys", "32", May::BeShown),
+    ("row_security", "on", May::BeAnything),
+    ("search_path", SCHEMA, May::BeAnything),
+    ("server_encoding", "UTF8", May::BeShown),
+    ("server_version", SERVER_VERSION, May::BeShown),
+    ("server_version_num", SERVER_VERSION_NUM, May::BeShown),
+    ("session_authorization", "k2", May::BeShown),
+    ("standard_conforming_strings", "on", May::Be(&["on", "true", "1"])),
+    ("statement_timeout", "0", May::BeAnything),
+    ("synchronize_seqscans", "on", May::BeAnything),
+    ("timezone", "UTC", May::BeAnything),
+    ("transaction_deferrable", "off", May::BeAnything),
+    ("transaction_isolation", "read committed", May::BeAnything),
+    ("transaction_read_only", "on", May::BeAnything),
+    ("work_mem", "4MB", May::BeAnything),
+];
+
+/// What a client is told at the start without asking, as PostgreSQL spells it.
+pub(super) const REPORTED: [&str; 12] = [
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "standard_conforming_strings",
+    "TimeZone",
+];
+
+/// Bytes of a value.
+const VALUE_BYTES_MAX: usize = 1_024;
+
+/// The settings of one session.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    set: BTreeMap<&'static str, String>,
+}
+
+impl Settings {
+    pub(super) fn get(&self, name: &str) -> Result<&str, Refusal> {
+        let (name, default, _) = known(name)?;
+        Ok(self.set.get(name).map_or(default, String::as_str))
+    }
+
+    /// Sets `name`; what a client should know about it comes back.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<Option<String>, Refusal> {
+        let (name, _, may) = known(name)?;
+        if value.eq_ignore_ascii_case("default") {
+            self.set.remove(name);
+            return Ok(None);
+        }
+        let wrong = |message: String| Refusal::error("22023", message);
+        match may {
+            May::BeShown => {
+                let message = format!("set {name}: it cannot be changed");
+                return Err(Refusal::error("55P02", message));
+            }
+            May::Be(values) if !values.contains(&&*value.to_lowercase()) => {
+                return Err(wrong(format!("set {name} to {value:?}: it cannot be that"))
+                    .with_hint(format!("it may be {}", values.join(", "))));
+            }
+            May::Be(_) if name == "client_encoding" => return Ok(None),
+            _ if value.len() > VALUE_BYTES_MAX => {
+                return Err(wrong(format!("set {name}: {} bytes are too long", value.len())));
+            }
+            _ => {}
+        }
+        if name == "timezone" {
+            let is_utc = ["utc", "gmt", "etc/utc", "z", "0"].contains(&&*value.to_lowercase());
+            return Ok((!is_utc).then(|| format!("times stay in UTC, not in {value}")));
+        }
+        if name == "statement_timeout" {
+            milliseconds(value).ok_or_else(|| {
+                wrong(format!("set statement_timeout to {value:?}: this is no time"))
+                    .with_hint("a time is milliseconds, or a number with ms, s or min")
+            })?;
+        }
+        self.set.insert(name, value.to_owned());
+        Ok(None)
+    }
+
+    pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Refusal> {
+        match name {
+            Some(name) => {
+                self.set.remove(known(name)?.0);
+            }
+            None => self.set.clear(),
+        }
+        Ok(())
+    }
+
+    pub(super) fn all(&self) -> Vec<[String; 2]> {
+        let value = |name, default: &str| self.set.get(name).cloned().unwrap_or(default.to_owned());
+        SETTINGS
+            .iter()
+            .map(|(name, default, _)| [(*name).to_owned(), value(*name, default)])
+            .collect()
+    }
+
+    /// The limits of the engine, with the session's time limit if that is less.
+    pub(super) fn limits(&self, limits: Limits) -> Limits {
+        let set = self.set.get("statement_timeout").and_then(|value| milliseconds(value));
+        let time_max =
+            set.filter(|it| !it.is_zero()).map_or(limits.time_max, |it| it.min(limits.time_max));
+        Limits { time_max, ..limits }
+    }
+
+    /// Whether a notice is wanted at all.
+    pub(super) fn wants_notices(&self) -> bool {
+        let level = self.set.get("client_min_messages").map_or("notice", String::as_str);
+        !["warning", "error", "fatal", "panic"].contains(&&*level.to_lowercase())
+    }
+
+    pub(super) fn notices(&self) -> &str {
+        self.set.get(NOTICES).map_or("incomplete", String::as_str)
+    }
+}
+
+fn known(name: &str) -> Result<(&'static str, &'static str, May), Refusal> {
+    let name = name.to_lowercase();
+    SETTINGS.into_iter().find(|(known, ..)| *known == name).ok_or_else(|| {
+        Refusal::error("42704", format!("there is no setting {name:?}"))
+            .with_hint("SHOW ALL lists the settings of a session")
+    })
+}
+
+/// The settings and their values at the start, for `pg_settings` and `current_setting`.
+pub(crate) fn defaults() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SETTINGS.into_iter().map(|(name, default, _)| (name, default))
+}
+
+fn milliseconds(value: &str) -> Option<Duration> {
+    let digits = value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let number: u64 = digits.trim().parse().ok()?;
+    let unit = match value[digits.len()..].trim() {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(unit)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_not_be_true_is_refused() {
+        let mut settings = Settings::default();
+        let mut state = |name, value| settings.set(name, value).err().map(|it| it.state);
+        assert_eq!(state("client_encoding", "LATIN1"), Some("22023"));
+        assert_eq!(state("client_encoding", "utf-8"), None);
+        assert_eq!(state("DateStyle", "German"), Some("22023"));
+        assert_eq!(state("server_version", "9"), Some("55P02"));
+        assert_eq!(state("datafusion.execution.batch_size", "1"), Some("42704"));
+        assert_eq!(state("statement_timeout", "soon"), Some("22023"));
+        let told = settings.set("TimeZone", "Europe/Berlin").unwrap();
+        assert!(told.unwrap().contains("UTC"));
+        assert_eq!(settings.get("timezone").unwrap(), "UTC");
+    }
+
+    #[test]
+    fn a_statement_timeout_only_ever_shortens_the_limit() {
+        let limits = Limits { time_max: Duration::from_secs(30), ..Limits::default() };
+        let mut settings = Settings::default();
+        for (value, expected) in [("0", 30_000), ("1500", 1_500), ("2s", 2_000), ("5 min", 30_000)]
+        {
+            settings.set("statement_timeout", value).unwrap();
+            let time_max = settings.limits(limits).time_max;
+            assert_eq!(time_max, Duration::from_millis(expected), "{value}");
+        }
+        settings.reset(None).unwrap();
+        assert_eq!(settings.limits(limits), limits);
+    }
+}

@@ -1,0 +1,146 @@
+//! What clients ask of the catalog as they start and browse.
+
+use std::collections::BTreeMap;
+
+use crate::support::Job;
+use crate::{answer, live, rows};
+
+/// As pgjdbc and DBeaver send them.
+const DBEAVER: [&str; 14] = [
+    "SELECT current_schema(),session_user",
+    "SELECT n.oid,n.*,d.description FROM pg_catalog.pg_namespace n LEFT OUTER JOIN \
+     pg_catalog.pg_description d ON d.objoid=n.oid AND d.objsubid=0 AND \
+     d.classoid='pg_namespace'::regclass ORDER BY nspname",
+    "SELECT n.nspname = ANY(current_schemas(true)), n.nspname, t.typname FROM pg_catalog.pg_type t \
+     JOIN pg_catalog.pg_namespace n ON t.typnamespace = n.oid WHERE t.oid = 1034",
+    "SELECT db.oid,db.* FROM pg_catalog.pg_database db WHERE datname='k2'",
+    "SELECT * FROM pg_catalog.pg_settings where name='standard_conforming_strings'",
+    "SELECT string_agg(word, ',' ) from pg_catalog.pg_get_keywords() where word <> ALL \
+     ('{a,abs,absolute,action,all,select}'::text[])",
+    "SELECT version()",
+    "SELECT * FROM pg_catalog.pg_enum WHERE 1<>1 LIMIT 1",
+    "SELECT reltype FROM pg_catalog.pg_class WHERE 1<>1 LIMIT 1",
+    "SELECT t.oid,t.*,c.relkind,format_type(nullif(t.typbasetype, 0), t.typtypmod) as \
+     base_type_name, d.description FROM pg_catalog.pg_type t LEFT OUTER JOIN pg_catalog.pg_type et \
+     ON et.oid=t.typelem LEFT OUTER JOIN pg_catalog.pg_class c ON c.oid=t.typrelid LEFT OUTER JOIN \
+     pg_catalog.pg_description d ON t.oid=d.objoid WHERE t.typname IS NOT NULL AND (c.relkind IS \
+     NULL OR c.relkind = 'c') AND (et.typcategory IS NULL OR et.typcategory <> 'C')",
+    "SELECT c.oid,c.*,d.description,pg_catalog.pg_get_expr(c.relpartbound, c.oid) as \
+     partition_expr, pg_catalog.pg_get_partkeydef(c.oid) as partition_key FROM pg_catalog.pg_class \
+     c LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid=c.oid AND d.objsubid=0 AND \
+     d.classoid='pg_class'::regclass WHERE c.relnamespace=2200 AND c.relkind not in ('i','I','c')",
+    "select c.oid,pg_catalog.pg_total_relation_size(c.oid) as total_rel_size, \
+     pg_catalog.pg_relation_size(c.oid) as rel_size FROM pg_class c WHERE c.relnamespace=2200",
+    "SELECT i.*,i.indkey as keys,c.relname,tc.relname as tabrelname,dsc.description, \
+     pg_catalog.pg_get_expr(i.indpred, i.indrelid) as pred_expr, \
+     pg_catalog.pg_get_expr(i.indexprs, i.indrelid, true) as expr FROM pg_catalog.pg_index i INNER \
+     JOIN pg_catalog.pg_class c ON c.oid=i.indexrelid INNER JOIN pg_catalog.pg_class tc ON \
+     tc.oid=i.indrelid LEFT OUTER JOIN pg_catalog.pg_description dsc ON i.indexrelid=dsc.objoid \
+     WHERE i.indrelid=16384 ORDER BY tabrelname, c.relname",
+    "SELECT c.relname,a.*,pg_catalog.pg_get_expr(ad.adbin, ad.adrelid, true) as \
+     def_value,dsc.description,dep.objid FROM pg_catalog.pg_attribute a INNER JOIN \
+     pg_catalog.pg_class c ON (a.attrelid=c.oid) LEFT OUTER JOIN pg_catalog.pg_attrdef ad ON \
+     (a.attrelid=ad.adrelid AND a.attnum = ad.adnum) LEFT OUTER JOIN pg_catalog.pg_description dsc \
+     ON (c.oid=dsc.objoid AND a.attnum = dsc.objsubid) LEFT OUTER JOIN pg_depend dep on \
+     dep.refobjid = a.attrelid AND dep.deptype = 'i' and dep.refobjsubid = a.attnum and \
+     dep.classid = dep.refclassid WHERE NOT a.attisdropped AND c.relkind not in ('i','I','c') AND \
+     c.oid=16384 ORDER BY a.attnum",
+];
+
+/// How Grafana tells whether a schema needs to be named.
+const FOUND: &str = "IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END \
+    FROM generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), \
+    array_upper(string_to_array(current_setting('search_path'),','),1)) as i, \
+    string_to_array(current_setting('search_path'),',') s)";
+
+/// As SQLAlchemy, pandas, Metabase and pgAdmin send them.
+const OTHERS: [&str; 9] = [
+    "select pg_catalog.version()",
+    "SELECT pg_catalog.pg_class.relname FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON \
+     pg_catalog.pg_namespace.oid = pg_catalog.pg_class.relnamespace WHERE \
+     pg_catalog.pg_class.relname = 'trades' AND pg_catalog.pg_class.relkind = ANY (ARRAY['r', \
+     'p', 'f', 'v', 'm']) AND pg_catalog.pg_table_is_visible(pg_catalog.pg_class.oid) AND \
+     pg_catalog.pg_namespace.nspname != 'pg_catalog'",
+    "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%' ORDER BY nspname",
+    "SELECT n.nspname schema_name, c.relname table_name FROM pg_catalog.pg_class c LEFT JOIN \
+     pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = ANY('{r,p,f}') ORDER BY \
+     1,2",
+    "SELECT att.attname, att.atttypid::regtype::text type_name FROM pg_catalog.pg_attribute att \
+     INNER JOIN pg_catalog.pg_class cls ON att.attrelid = cls.oid WHERE cls.relname = 'trades'",
+    "SELECT table_schema, table_name, table_type FROM information_schema.tables WHERE table_schema \
+     NOT IN ('information_schema', 'pg_catalog')",
+    "SELECT schema_name FROM information_schema.schemata",
+    "SELECT current_database(), current_user, pg_backend_pid(), pg_is_in_recovery(), \
+     has_table_privilege('trades', 'SELECT'), current_setting('server_version_num')",
+    "SELECT rolname FROM pg_roles",
+];
+
+#[test]
+fn dbeaver_and_others_browse_without_an_error() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    let engine = live(&job);
+    for sql in DBEAVER.into_iter().chain(OTHERS) {
+        answer(&engine, sql);
+    }
+    let columns = answer(&engine, DBEAVER[13]);
+    assert_eq!(
+        columns.rows(),
+        answer(&engine, "SELECT * FROM trades LIMIT 0").schema.fields().len()
+    );
+    assert_eq!(rows(&engine, OTHERS[1]), [r#"{"relname":"trades"}"#]);
+    assert!(
+        rows(&engine, OTHERS[4])
+            .contains(&r#"{"attname":"price","type_name":"numeric"}"#.to_owned())
+    );
+}
+
+#[test]
+fn grafana_finds_tables_and_the_types_of_their_columns() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    let engine = live(&job);
+    let tables = format!(
+        "SELECT CASE WHEN quote_ident(table_schema) {FOUND} THEN quote_ident(table_name) ELSE \
+         quote_ident(table_schema) || '.' || quote_ident(table_name) END AS \"table\" FROM \
+         information_schema.tables WHERE quote_ident(table_schema) NOT IN ('information_schema', \
+         'pg_catalog', '_timescaledb_cache') ORDER BY CASE WHEN quote_ident(table_schema) {FOUND} \
+         THEN 0 ELSE 1 END, 1"
+    );
+    assert!(rows(&engine, &tables).contains(&r#"{"table":"trades"}"#.to_owned()));
+    let columns = format!(
+        "SELECT quote_ident(column_name) AS \"column\", data_type AS \"type\" FROM \
+         information_schema.columns WHERE CASE WHEN array_length(parse_ident('trades'),1) = 2 THEN \
+         quote_ident(table_schema) = (parse_ident('trades'))[1] AND quote_ident(table_name) = \
+         (parse_ident('trades'))[2] ELSE quote_ident(table_name) = 'trades' AND \
+         quote_ident(table_schema) {FOUND} END"
+    );
+    let found = rows(&engine, &columns);
+    for (column, kind) in [
+        ("ts", "timestamp with time zone"),
+        ("price", "numeric"),
+        ("ts_event", "bigint"),
+        ("symbol", "text"),
+        ("conditions", "ARRAY"),
+        ("vendor_data", "json"),
+    ] {
+        let line = format!(r#"{{"column":"{column}","type":"{kind}"}}"#);
+        assert!(found.contains(&line), "{line} in {found:?}");
+    }
+}
+
+#[test]
+fn the_catalog_and_the_engine_know_the_same_tables_and_columns() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    let engine = live(&job);
+    let mut listed: BTreeMap<String, usize> = BTreeMap::new();
+    for line in rows(&engine, "SELECT table_name, column_name FROM information_schema.columns") {
+        *listed.entry(line.split('"').nth(3).unwrap().to_owned()).or_default() += 1;
+    }
+    assert!(listed.len() > 15, "{listed:?}");
+    for (table, columns) in listed {
+        let schema = answer(&engine, &format!("SELECT * FROM {table} LIMIT 0")).schema;
+        assert_eq!(schema.fields().len(), columns, "{table}");
+    }
+}

@@ -1,0 +1,492 @@
+//! PostgreSQL's protocol, through psql, psycopg and byte by byte.
+
+#![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use k2_serve::{Access, Concurrency, Engine, EngineConfig, Limits, PgConfig};
+use serde_json::{Value, json};
+
+use super::client::{Client, fields_of};
+use super::{Doors, open, open_with, psql};
+use crate::support::Job;
+use crate::{config, lines, live, rows};
+
+fn job() -> (Job, Engine) {
+    let mut job = Job::new();
+    job.run(10, 50);
+    job.commit();
+    job.run(5, 50);
+    let engine = live(&job);
+    (job, engine)
+}
+
+/// The answers of psycopg to `questions`; `None` where there is no psycopg.
+fn psycopg(doors: &Doors, questions: &[Value]) -> Option<Vec<Value>> {
+    let Some(python) = std::env::var_os("K2_READERS") else {
+        assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
+        eprintln!("SKIPPED: K2_READERS names no Python with psycopg; ./test does");
+        return None;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/ask_with_psycopg.py");
+    let address = format!("postgresql://somebody@{}/k2", doors.pg.address());
+    let mut child = Command::new(python)
+        .args([script, &address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for question in questions {
+        writeln!(stdin, "{question}").unwrap();
+    }
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let answers = String::from_utf8(output.stdout).unwrap();
+    Some(answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+const VALUES: &str = "SELECT CAST(58000.12 AS DECIMAL(38, 12)) AS price, \
+    to_timestamp_micros(1723161600123456) AT TIME ZONE 'UTC' AS moment, \
+    make_array('@', 'F,I', NULL) AS conditions, X'00ff' AS raw, 7 AS number, true AS flag, \
+    'it''s' AS text, NULL AS nothing, CAST(1.5 AS DOUBLE) AS float, DATE '2024-08-09' AS day, \
+    INTERVAL '1 month 2 days 3 seconds' AS span, -0.000000000001 AS small";
+
+#[test]
+fn psql_shows_the_same_values_as_every_other_door() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let question = "SELECT venue, symbol, trade_id, price, quantity, currency, side, source, \
+                    \"offset\" FROM trades ORDER BY source, \"offset\"";
+    let flags = ["--csv", "-c", question];
+    let Some((is_well, out, error)) = psql(&doors, &flags) else { return };
+    assert!(is_well, "{error}");
+    let mut csv = Vec::new();
+    let answer = crate::answer(&engine, question);
+    k2_serve::write_rows(&answer, k2_serve::Format::Csv, &mut csv).unwrap();
+    assert_eq!(out, String::from_utf8(csv).unwrap());
+    assert!(answer.rows() > 100);
+    let (_, out, _) = psql(&doors, &["-A", "-t", "-c", VALUES]).unwrap();
+    let expected = "58000.120000000000|2024-08-09 00:00:00.123456+00|{@,\"F,I\",NULL}|\\x00ff|7|t|\
+                    it's||1.5|2024-08-09|1 mons 2 days 00:00:03|-0.000000000001\n";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn psql_finds_tables_and_their_columns() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let Some((is_well, out, error)) = psql(&doors, &["-c", "\\dt"]) else { return };
+    assert!(is_well && error.is_empty(), "{error}");
+    for table in ["trades", "quotes", "rejects", "gap_changes"] {
+        assert!(out.lines().any(|line| line.contains(&format!("| {table} "))), "{table}: {out}");
+    }
+    assert!(!out.contains("ohlcv_1m"), "{out}");
+    let seen = |command: &str, expected: &[&str]| {
+        let (is_well, out, error) = psql(&doors, &["-c", command]).unwrap();
+        assert!(is_well && error.is_empty(), "{command}: {error}");
+        for text in expected {
+            assert!(out.contains(text), "{command}: no {text} in\n{out}");
+        }
+    };
+    seen("\\d trades", &["numeric(38,12)", "timestamp with time zone", "text[]", "not null"]);
+    seen("\\d+ trades", &["conditions", "bigint"]);
+    seen("\\d ohlcv_1m", &["View \"market_data.ohlcv_1m\"", "vwap", "boolean"]);
+    seen("\\d+ ohlcv_1m", &["numeric(38,12)"]);
+    seen("\\d", &["ohlcv_1m", "view", "trades", "table"]);
+    for command in ["\\d+", "\\dt+", "\\dn+", "\\l+", "\\dp", "\\dD", "\\dFt"] {
+        seen(command, &[]);
+    }
+    seen("\\dv", &["feed_health"]);
+    seen("\\dn", &["market_data"]);
+    seen("\\l", &["k2", "UTF8"]);
+    seen("\\du", &["k2"]);
+    seen("\\df", &["0 rows"]);
+    seen("\\dT", &[]);
+    seen("\\di", &[]);
+    seen("\\conninfo", &["k2"]);
+    seen("SHOW TABLES", &["ohlcv_1m"]);
+    seen("TABLE latest_trade", &["price"]);
+    seen("SELECT version()", &["PostgreSQL 15.0 (K2"]);
+}
+
+#[test]
+fn psql_is_told_what_was_wrong_and_what_was_meant() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let wrong = [
+        ("SELECT * FROM trade", "42P01", "did you mean trades?"),
+        ("SELECT pric FROM trades", "42703", "did you mean price?"),
+        ("SELECT coutn(*) FROM trades", "42883", "did you mean count?"),
+        ("SELEC 1", "42601", ""),
+        ("DELETE FROM trades", "25006", "only SELECT"),
+        ("SELECT 1/0", "22012", ""),
+        ("SET nothing_like_it = 1", "42704", "SHOW ALL"),
+    ];
+    for (sql, state, hint) in wrong {
+        let Some((is_well, _, error)) = psql(&doors, &["-v", "VERBOSITY=verbose", "-c", sql])
+        else {
+            return;
+        };
+        assert!(!is_well && error.contains(&format!("ERROR:  {state}: ")), "{sql}: {error}");
+        assert!(error.contains(hint), "{sql}: {error}");
+    }
+    let several = "SELECT 1 AS one; SET application_name = 'x'; SELECT 2 AS two;";
+    let (is_well, out, _) = psql(&doors, &["-A", "-t", "-c", several]).unwrap();
+    assert!(is_well && out == "1\nSET\n2\n", "{out}");
+}
+
+#[test]
+fn psql_hears_that_an_answer_is_not_complete() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let Some((_, _, error)) = psql(&doors, &["-c", "SELECT count(*) FROM trades"]) else { return };
+    let expected = ["NOTICE:  the answer is not complete; snapshot ", "open gaps"];
+    assert!(expected.iter().all(|text| error.contains(text)), "{error}");
+    let quiet = ["-c", "SET k2.notices = off", "-c", "SELECT count(*) FROM trades"];
+    assert_eq!(psql(&doors, &quiet).unwrap().2, "");
+    let all = ["-c", "SET k2.notices = 'all'", "-c", "SELECT 1"];
+    assert!(psql(&doors, &all).unwrap().2.contains("NOTICE:  the answer is complete"));
+}
+
+#[test]
+fn psycopg_gets_each_value_as_its_own_type_in_text_and_in_binary() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let questions = [false, true].map(|binary| json!({ "sql": VALUES, "binary": binary }));
+    let Some(answers) = psycopg(&doors, &questions) else { return };
+    assert_eq!(answers[0]["rows"], answers[1]["rows"], "text and binary");
+    let types = [
+        "numeric(38,12)",
+        "timestamptz",
+        "text[]",
+        "bytea",
+        "int8",
+        "bool",
+        "text",
+        "text",
+        "float8",
+        "date",
+        "interval",
+    ];
+    let told = answers[0]["types"].as_array().unwrap();
+    assert_eq!(told[..types.len()], types.map(Value::from));
+    let values = answers[0]["rows"][0].as_array().unwrap();
+    let expected = [
+        "Decimal('58000.120000000000')",
+        "datetime.datetime(2024, 8, 9, 0, 0, 0, 123456, tzinfo=datetime.timezone.utc)",
+        "['@', 'F,I', None]",
+        "b'\\x00\\xff'",
+        "7",
+        "True",
+        "\"it's\"",
+        "None",
+        "1.5",
+        "datetime.date(2024, 8, 9)",
+        "datetime.timedelta(days=32, seconds=3)",
+    ];
+    for (value, expected) in values.iter().zip(expected) {
+        assert_eq!(value, expected);
+    }
+    assert_eq!(values[11], "Decimal('-1E-12')");
+}
+
+#[test]
+fn psycopg_binds_parameters_of_all_kinds() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let price = rows(&engine, "SELECT max(price) AS p FROM trades")[0]
+        .split('"')
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    let counted = |filter: &str| {
+        let line =
+            rows(&engine, &format!("SELECT count(*) AS n FROM trades WHERE {filter}")).remove(0);
+        line.trim_start_matches("{\"n\":").trim_end_matches('}').to_owned()
+    };
+    let moment = "2024-08-08T23:55:00+00:00";
+    let any = |sql: &str, parameters: Value| json!({"sql": format!("SELECT count(*) FROM trades WHERE {sql}"), "parameters": parameters});
+    let text = |value: &str| json!(["as it is", value]);
+    let cases = [
+        (any("symbol = %s", json!([text("BTCUSDT")])), "symbol = 'BTC-USDT'".to_owned()),
+        (
+            any("symbol = ANY(%s)", json!([["as it is", ["BTC-USDT", "ETH-USDT"]]])),
+            "symbol IN ('BTC-USDT', 'ETH-USDT')".to_owned(),
+        ),
+        (any("price = %s", json!([["Decimal", price]])), format!("price = {price}")),
+        (any("sequence > %s", json!([["as it is", 150]])), "sequence > 150".to_owned()),
+        (any("price > %s", json!([["as it is", 0.5]])), "price > 0.5".to_owned()),
+        (any("ts >= %s", json!([["datetime", moment]])), format!("ts >= '{moment}'")),
+        (any("ts >= %s", json!([text(moment)])), format!("ts >= '{moment}'")),
+        (
+            any("side = %s AND venue <> %s", json!([text("BUY"), text("it's")])),
+            "side = 'BUY'".to_owned(),
+        ),
+        (
+            any("currency IS NOT DISTINCT FROM %s", json!([["as it is", null]])),
+            "currency IS NULL".to_owned(),
+        ),
+    ];
+    let prepared = |question: &Value| {
+        let mut question = question.clone();
+        question["prepare"] = true.into();
+        question["binary"] = true.into();
+        question
+    };
+    let questions = cases.iter().flat_map(|(question, _)| [question.clone(), prepared(question)]);
+    let Some(answers) = psycopg(&doors, &questions.collect::<Vec<_>>()) else { return };
+    for (at, (question, filter)) in cases.iter().enumerate() {
+        for answer in &answers[2 * at..2 * at + 2] {
+            assert_eq!(answer["rows"][0][0], counted(filter), "{question}: {answer}");
+        }
+    }
+    assert_ne!(answers[0]["rows"][0][0], "0");
+}
+
+#[test]
+fn psycopg_raises_its_own_exceptions_with_state_and_hint() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let questions = [
+        json!({"sql": "SELECT * FROM trade"}),
+        json!({"sql": "SELECT * FROM trades WHERE price > %s", "parameters": [["as it is", "dear"]]}),
+        json!({"sql": "INSERT INTO trades VALUES (1)"}),
+        json!({"sql": "SET statement_timeout = 1"}),
+        json!({"sql": "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 1000) b"}),
+        json!({"sql": "SELECT %s", "parameters": [["as it is", "x"]]}),
+    ];
+    let Some(answers) = psycopg(&doors, &questions) else { return };
+    let told = |at: usize| [&answers[at]["class"], &answers[at]["state"]].map(|it| it.as_str());
+    assert_eq!(told(0), [Some("UndefinedTable"), Some("42P01")]);
+    assert_eq!(answers[0]["hint"], "did you mean trades?");
+    assert_eq!(told(1), [Some("InvalidTextRepresentation"), Some("22P02")]);
+    assert_eq!(told(2), [Some("ReadOnlySqlTransaction"), Some("25006")]);
+    assert_eq!(told(4), [Some("QueryCanceled"), Some("57014")]);
+    assert_eq!(answers[5]["rows"][0][0], "'x'");
+}
+
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000) a, \
+                       generate_series(1, 100000) b WHERE a.value % 7 = b.value % 11";
+
+/// Waits until as many queries run as are expected.
+fn wait_for_load(doors: &Doors, running: u64) {
+    let begun = Instant::now();
+    let line = format!("k2_query_running {running}");
+    loop {
+        let metrics = super::keys::get(doors, "/metrics", &[]).2;
+        if metrics.lines().any(|it| it == line) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no {line} in {metrics}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_query_stops_when_its_client_asks_or_leaves() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    client.query(ENDLESS);
+    wait_for_load(&doors, 1);
+    let mut wrong = Client::raw(doors.pg.address());
+    let request =
+        |number: u32, secret: u32| [80_877_102, number, secret].map(u32::to_be_bytes).concat();
+    wrong.packet(&request(client.number, client.secret.wrapping_add(1)));
+    assert!(wrong.hear().is_none());
+    wait_for_load(&doors, 1);
+    Client::raw(doors.pg.address()).packet(&request(client.number, client.secret));
+    let (state, message, _) = client.refusal();
+    assert_eq!(state, "57014", "{message}");
+    client.until(b'Z');
+    assert_eq!(client.tags("SELECT 1"), "TDCZ", "the session goes on");
+    client.query(ENDLESS);
+    wait_for_load(&doors, 1);
+    drop(client);
+    wait_for_load(&doors, 0);
+}
+
+#[test]
+fn transactions_are_framed_as_drivers_expect() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let mut state_after = |sql: &str| {
+        client.query(sql);
+        let heard = client.until(b'Z');
+        let tag = heard.iter().find(|(tag, _)| b"CE".contains(tag));
+        let told = match tag.unwrap() {
+            (b'C', body) => String::from_utf8(body[..body.len() - 1].to_vec()).unwrap(),
+            (_, body) => fields_of(body).0,
+        };
+        (told, char::from(heard.last().unwrap().1[0]))
+    };
+    let steps = [
+        ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "BEGIN", 'T'),
+        ("SELECT 1", "SELECT 1", 'T'),
+        ("SAVEPOINT a", "SAVEPOINT", 'T'),
+        ("SELECT wrong", "42703", 'E'),
+        ("SELECT 1", "25P02", 'E'),
+        ("ROLLBACK TO a", "ROLLBACK", 'T'),
+        ("COMMIT", "COMMIT", 'I'),
+        ("BEGIN", "BEGIN", 'T'),
+        ("INSERT INTO trades VALUES (1)", "25006", 'E'),
+        ("COMMIT", "ROLLBACK", 'I'),
+        ("DISCARD ALL", "DISCARD ALL", 'I'),
+        ("DEALLOCATE ALL", "DEALLOCATE ALL", 'I'),
+        ("SET extra_float_digits = 3", "SET", 'I'),
+        ("RESET ALL", "RESET", 'I'),
+        ("SELECT 1; SELECT 2 WHERE false", "SELECT 1", 'I'),
+    ];
+    for (sql, told, state) in steps {
+        assert_eq!(state_after(sql), (told.to_owned(), state), "{sql}");
+    }
+    assert_eq!(client.tags(""), "IZ");
+    assert_eq!(client.tags(" ; "), "IZ");
+    assert_eq!(client.tags("SHOW server_version"), "TDCZ");
+    assert!(client.tags("SHOW ALL").starts_with("TDDDD"));
+    assert_eq!(client.tags("SELECT 1; SELECT wrong; SELECT 2"), "TDCEZ");
+}
+
+fn texts(texts: &[&str]) -> Vec<u8> {
+    texts.iter().flat_map(|text| text.bytes().chain([0])).collect()
+}
+
+#[test]
+fn the_extended_protocol_pauses_skips_and_describes() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let series = "SELECT value FROM generate_series(1, 9) WHERE value <= $1 ORDER BY value";
+    client.message(b'P', &[texts(&["s", series]), vec![0, 0]].concat());
+    client.message(b'D', b"Ss\0");
+    client.message(b'S', b"");
+    let heard = client.until(b'Z');
+    let tags: Vec<char> = heard.iter().map(|(tag, _)| char::from(*tag)).collect();
+    assert_eq!(tags, ['1', 't', 'T', 'Z']);
+    assert_eq!(heard[1].1, [0, 1, 0, 0, 0, 20], "one parameter of int8");
+    let bind = |value: i64| {
+        let value = value.to_be_bytes();
+        [texts(&["", "s"]), vec![0, 1, 0, 1, 0, 1, 0, 0, 0, 8], value.into(), vec![0, 1, 0, 1]]
+            .concat()
+    };
+    client.message(b'B', &bind(5));
+    client.message(b'E', &[0, 0, 0, 0, 2]);
+    client.message(b'E', &[0, 0, 0, 0, 2]);
+    client.message(b'E', &[0, 0, 0, 0, 0]);
+    client.message(b'S', b"");
+    let heard = client.until(b'Z');
+    let tags: String = heard.iter().map(|(tag, _)| char::from(*tag)).collect();
+    assert_eq!(tags, "2DDsDDsDCZ");
+    assert_eq!(heard[7].1, [0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 5], "the fifth, in binary");
+    assert_eq!(heard[8].1, b"SELECT 1\0");
+    // After an error nothing is answered until the client asks where it stands.
+    client.message(b'B', &texts(&["", "nothing"]).into_iter().chain([0; 6]).collect::<Vec<u8>>());
+    client.message(b'E', &[0, 0, 0, 0, 0]);
+    client.message(b'S', b"");
+    let heard = client.until(b'Z');
+    assert_eq!((heard.len(), fields_of(&heard[0].1).0.as_str()), (2, "26000"));
+    client.message(b'B', &bind(0));
+    client.message(b'D', b"P\0");
+    client.message(b'E', &[0, 0, 0, 0, 0]);
+    client.message(b'C', b"Ss\0");
+    client.message(b'S', b"");
+    let tags: String = client.until(b'Z').iter().map(|(tag, _)| char::from(*tag)).collect();
+    assert_eq!(tags, "2TC3Z");
+}
+
+#[test]
+fn what_is_no_protocol_is_told_so_and_closed() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let raw = || Client::raw(doors.pg.address());
+    let mut old = raw();
+    old.packet(&[0, 2, 0, 0]);
+    assert_eq!(old.refusal().0, "0A000");
+    let mut huge = raw();
+    huge.send(&[0x7f, 0xff, 0xff, 0xff]);
+    assert_eq!(huge.refusal().0, "08P01");
+    let mut browser = raw();
+    browser.send(b"GET / HTTP/1.1\r\nhost: k2\r\n\r\n");
+    assert_eq!(browser.refusal().0, "08P01");
+    let mut later = raw();
+    later.packet(&[vec![0, 3, 0, 2], texts(&["user", "x", "_pq_.new", "1"]), vec![0]].concat());
+    let heard = later.until(b'Z');
+    assert_eq!(heard[0].0, b'v', "version 3.2 is answered with 3.0");
+    let mut encrypted = raw();
+    encrypted.packet(&80_877_103_u32.to_be_bytes());
+    encrypted.begin(&[("user", "x")]);
+    let mut answer = Client::begun(doors.pg.address());
+    answer.message(b'Q', &vec![b'x'; (1 << 20) + 1]);
+    assert_eq!(answer.refusal().0, "08P01");
+    assert!(answer.hear().is_none());
+    let mut malformed = Client::begun(doors.pg.address());
+    malformed.message(b'B', b"x");
+    assert_eq!(malformed.refusal().0, "08P01");
+    let mut calls = Client::begun(doors.pg.address());
+    calls.message(b'F', b"x");
+    assert_eq!(calls.refusal().0, "0A000");
+    let mut german = raw();
+    german.begin(&[("user", "x"), ("client_encoding", "LATIN1")]);
+    assert_eq!(german.refusal().0, "22023");
+    let mut many = Client::begun(doors.pg.address());
+    let long = format!("SELECT '{}'", "x".repeat(70 << 10));
+    many.query(&long);
+    assert_eq!(many.refusal().0, "54001");
+}
+
+#[test]
+fn there_are_only_so_many_sessions() {
+    let (_job, engine) = job();
+    let config = PgConfig { sessions_max: 2, ..PgConfig::default() };
+    let doors = open_with(&engine, &Access::open(), config);
+    let first = Client::begun(doors.pg.address());
+    let _second = Client::begun(doors.pg.address());
+    let mut third = Client::raw(doors.pg.address());
+    third.begin(&[("user", "x")]);
+    assert_eq!(third.refusal().0, "53300");
+    drop(first);
+    let begun = Instant::now();
+    loop {
+        let mut again = Client::raw(doors.pg.address());
+        again.begin(&[("user", "x")]);
+        if again.hear().is_some_and(|(tag, _)| tag == b'R') {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "the place is not given back");
+    }
+}
+
+#[test]
+fn one_queue_is_in_front_of_both_doors() {
+    let (job, _) = job();
+    let concurrency = Concurrency { running_max: 1, waiting_max: 1 };
+    let limits = Limits { time_max: Duration::from_secs(60), ..Limits::default() };
+    let config = EngineConfig { concurrency, limits, ..config() };
+    let engine = Engine::live(job.live.clone(), job.lake.clone(), config).unwrap();
+    let doors = open(&engine, &Access::open());
+    let mut first = Client::begun(doors.pg.address());
+    first.query(ENDLESS);
+    wait_for_load(&doors, 1);
+    let mut second = Client::begun(doors.pg.address());
+    second.query("SELECT 2");
+    let begun = Instant::now();
+    while !super::keys::get(&doors, "/metrics", &[]).2.contains("k2_query_waiting 1\n") {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    let (status, head, body) = super::keys::post_sql(&doors, "SELECT 3", &[]);
+    assert!(status == 503 && body.contains("too_busy") && body.contains("hint"), "{body}");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    let mut third = Client::begun(doors.pg.address());
+    third.query("SELECT 4");
+    assert_eq!(third.refusal().0, "53300");
+    drop(first);
+    assert_eq!(second.until(b'Z').len(), 4, "its turn comes once the first has left");
+    let (status, ..) = super::keys::post_sql(&doors, "SELECT 3", &[]);
+    assert_eq!(status, 200);
+    assert_eq!(lines(&crate::answer(&engine, "SELECT 1 AS one")), [r#"{"one":1}"#]);
+}

@@ -1,0 +1,102 @@
+//! No question reaches a file, another machine, or a setting, and none writes: at each door.
+
+use k2_serve::Access;
+
+use super::client::Client;
+use super::keys::post_sql;
+use super::open;
+use crate::live;
+use crate::support::Job;
+
+/// What each of them would be, if it were answered.
+const TRIES: [&str; 36] = [
+    "COPY trades TO '{file}'",
+    "COPY (SELECT 1) TO '{file}' STORED AS CSV",
+    "COPY trades FROM '{file}'",
+    "COPY trades TO STDOUT",
+    "COPY trades TO PROGRAM 'id'",
+    "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{file}'",
+    "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'http://127.0.0.1:1/x'",
+    "CREATE TABLE t AS SELECT * FROM '{file}'",
+    "CREATE VIEW v AS SELECT 1",
+    "CREATE SCHEMA s",
+    "CREATE FUNCTION f() RETURNS INT RETURN 1",
+    "DROP TABLE trades",
+    "INSERT INTO trades SELECT * FROM trades",
+    "UPDATE trades SET price = 1",
+    "DELETE FROM trades",
+    "TRUNCATE trades",
+    "SELECT 1 INTO t",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM '{file}'",
+    "SELECT * FROM \"{file}\"",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "SELECT * FROM read_csv('{file}')",
+    "SELECT * FROM read_parquet('{file}')",
+    "SELECT * FROM parquet_metadata('{file}')",
+    "SELECT * FROM metadata_cache()",
+    "SELECT * FROM pg_read_file('{file}')",
+    "SELECT pg_read_file('{file}')",
+    "SELECT pg_ls_dir('/')",
+    "SELECT lo_import('{file}')",
+    "SELECT * FROM dblink('host=127.0.0.1', 'SELECT 1')",
+    "SET datafusion.execution.batch_size = 1",
+    "SET datafusion.catalog.location = '/'",
+    "RESET datafusion.execution.batch_size",
+    "EXPLAIN ANALYZE COPY trades TO '{file}'",
+    "WITH x AS (DELETE FROM trades RETURNING *) SELECT * FROM x",
+    "PREPARE p AS COPY trades TO '{file}'",
+];
+
+#[test]
+fn no_question_reaches_a_file_another_machine_or_a_setting() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    job.commit();
+    let engine = live(&job);
+    let doors = open(&engine, &Access::open());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret.csv");
+    std::fs::write(&file, "sesame\nopen\n").unwrap();
+    let before = crate::rows(&engine, "SELECT * FROM trades");
+    let mut client = Client::begun(doors.pg.address());
+    for attempt in TRIES {
+        let sql = attempt.replace("{file}", file.to_str().unwrap());
+        let (status, _, body) = post_sql(&doors, &sql, &[]);
+        assert!(status == 400 && !body.contains("sesame"), "{sql}: {status} {body}");
+        client.query(&sql);
+        let heard = client.until(b'Z');
+        let tags: String = heard.iter().map(|(tag, _)| char::from(*tag)).collect();
+        assert_eq!(tags, "EZ", "{sql}");
+        let parse = [b"\0", sql.as_bytes(), b"\0\0\0"].concat();
+        client.message(b'P', &parse);
+        client.message(b'B', &[0; 8]);
+        client.message(b'E', &[0, 0, 0, 0, 0]);
+        client.message(b'S', b"");
+        let heard = client.until(b'Z');
+        assert!(heard.iter().any(|(tag, _)| *tag == b'E'), "{sql}: {heard:?}");
+        assert!(heard.iter().all(|(tag, _)| *tag != b'D' && *tag != b'C'), "{sql}: {heard:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "sesame\nopen\n");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was written");
+    assert_eq!(crate::rows(&engine, "SELECT * FROM trades"), before);
+}
+
+#[test]
+fn hostile_questions_are_refused_and_the_process_lives() {
+    let job = Job::new();
+    let doors = open(&live(&job), &Access::open());
+    let deep = |open: &str, close: &str| {
+        format!("SELECT {}1{}", open.repeat(10_000), close.repeat(10_000))
+    };
+    let huge_list = format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 200_000].join(","));
+    let mut client = Client::begun(doors.pg.address());
+    for sql in [deep("(", ")"), deep("-", ""), deep("NOT ", ""), deep("(SELECT ", ")"), huge_list] {
+        assert_eq!(post_sql(&doors, &sql, &[]).0, 400);
+        client.query(&sql);
+        let state = client.refusal().0;
+        assert!(["42601", "54001", "42000"].contains(&&*state), "{state}");
+        client.until(b'Z');
+    }
+    assert_eq!(client.tags("SELECT 1"), "TDCZ");
+}
