@@ -8,6 +8,8 @@ use crate::screen::{self, count};
 #[derive(Debug, Deserialize)]
 pub struct AnswerMeta {
     as_of: Option<AsOf>,
+    #[serde(default)]
+    moments: Vec<Moment>,
     complete: bool,
     sources: Sources,
     gaps: Gaps,
@@ -20,6 +22,11 @@ pub struct AnswerMeta {
 struct AsOf {
     snapshot_id: Option<i64>,
     frontier: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Moment {
+    at: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +54,7 @@ impl AnswerMeta {
             let snapshot = as_of.snapshot_id.map_or("none".into(), |id| id.to_string());
             parts.push(format!("snapshot {snapshot}, frontier {}", as_of.frontier));
         }
+        parts.extend(self.moments.iter().map(|moment| format!("besides as of {}", moment.at)));
         let (iceberg, live) = (count(self.sources.iceberg), count(self.sources.live));
         parts.push(format!("read {iceberg} rows from tables and {live} live"));
         if self.gaps.open > 0 {

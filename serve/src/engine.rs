@@ -203,7 +203,7 @@ impl Engine {
         let scope = self.scope_of(&request, moments).await?;
         let (schema, mut batches) = self.run(&scope, statement, limits).await?;
         if is_explain {
-            batches.extend(explain::rows(&scope, &schema));
+            batches = explain::lines(&scope, &schema, batches);
         }
         let meta = self.meta(&scope, request.correlation_id).await?;
         Ok(Answer { schema, batches, meta })

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::{RecordBatch, StringArray};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 use k2_sinks::Table;
 
 use crate::catalog::Scope;
@@ -35,50 +36,88 @@ impl fmt::Display for Part {
     }
 }
 
-impl fmt::Display for Scan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Scan {
+    /// A line for each side that has something.
+    fn lines(&self) -> impl Iterator<Item = String> {
         let Self { table, snapshot_id, files, rows, chunks, live_rows } = self;
-        write!(f, "{table}: ")?;
-        match snapshot_id {
-            Some(id) => write!(f, "{files} files with {rows} rows of snapshot {id}")?,
-            None => write!(f, "no snapshot")?,
-        }
-        if chunks.all > 0 {
-            write!(f, ", {chunks} live chunks with {live_rows} rows")?;
-        }
-        Ok(())
+        let of_files = snapshot_id
+            .map(|id| format!("{table} of snapshot {id}: {files} files with {rows} rows"));
+        let of_chunks = (chunks.all > 0)
+            .then(|| format!("{table} that are live: {chunks} chunks with {live_rows} rows"));
+        of_files.into_iter().chain(of_chunks)
     }
 }
 
-/// The rows `pins` and `reads`, if `schema` is that of plans.
-pub(crate) fn rows(scope: &Arc<Scope>, schema: &SchemaRef) -> Option<RecordBatch> {
-    let is_of_plans = schema.fields().len() == 2
-        && schema.fields().iter().all(|field| *field.data_type() == DataType::Utf8);
-    if !is_of_plans {
-        return None;
+/// What is pinned and read, and then the plans in `batches`: a row for each line.
+pub(crate) fn lines(
+    scope: &Arc<Scope>,
+    schema: &SchemaRef,
+    batches: Vec<RecordBatch>,
+) -> Vec<RecordBatch> {
+    let mut lines: Vec<(String, String)> = pins(scope).map(|pin| ("pins".into(), pin)).collect();
+    let scans = scope.all().flat_map(|scope| scope.trace.scans());
+    let scans: Vec<Scan> = scans.collect();
+    lines.extend(scans.iter().flat_map(|scan| scan.lines()).map(|line| ("reads".into(), line)));
+    for batch in &batches {
+        let [Some(kinds), Some(plans)] =
+            [0, 1].map(|at| batch.columns().get(at)?.as_string_opt::<i32>())
+        else {
+            return batches;
+        };
+        for (kind, plan) in kinds.iter().zip(plans) {
+            let of_plan = plan.unwrap_or_default().lines();
+            lines.extend(of_plan.map(|line| (kind.unwrap_or_default().into(), line.into())));
+        }
     }
-    let reads = scope.all().flat_map(|scope| scope.trace.scans());
-    let reads: Vec<String> = reads.map(|scan| scan.to_string()).collect();
-    let kinds = StringArray::from(vec!["pins", "reads"]);
-    let texts = StringArray::from(vec![pins(scope).join("\n"), reads.join("\n")]);
-    RecordBatch::try_new(schema.clone(), vec![Arc::new(kinds), Arc::new(texts)]).ok()
+    let kinds = StringArray::from_iter_values(lines.iter().map(|(kind, _)| kind));
+    let texts = StringArray::from_iter_values(lines.iter().map(|(_, line)| line));
+    match RecordBatch::try_new(schema.clone(), vec![Arc::new(kinds), Arc::new(texts)]) {
+        Ok(batch) => vec![batch],
+        // They are no plans.
+        Err(_) => batches,
+    }
 }
 
 /// A line for each moment.
-fn pins(scope: &Arc<Scope>) -> Vec<String> {
+fn pins(scope: &Arc<Scope>) -> impl Iterator<Item = String> {
     let of_moments = scope.moments.iter().map(|(at, scope)| (at.as_str(), scope));
     let moments = [("now", scope)].into_iter().chain(of_moments);
-    let line = |(name, scope): (&str, &Arc<Scope>)| {
+    moments.map(|(name, scope)| {
         let pinned = &scope.pinned;
         let name = pinned.at.as_ref().map_or(name.to_owned(), ToString::to_string);
-        let snapshot = |table: Table| {
-            let id = pinned.snapshot_id(table).map_or("none".to_owned(), |id| id.to_string());
-            format!("{} {id}", table.as_str())
+        let anchor = Table::ANCHOR.as_str();
+        let snapshot = match pinned.snapshot_id(Table::ANCHOR) {
+            Some(id) => format!("snapshot {id} of {anchor}"),
+            None => "no snapshot".to_owned(),
         };
-        let snapshots = Table::ALL.map(snapshot).join(", ");
-        let frontier = pinned.token().frontier;
         let live = if pinned.live.is_some() { ", with live rows" } else { "" };
-        format!("{name}: snapshots {snapshots}; frontier {frontier}{live}")
-    };
-    moments.map(line).collect()
+        format!("{name}: {snapshot}, frontier {}{live}", pinned.token().frontier)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_says_what_of_each_side_it_reads() {
+        let part = |read, all| Part { read, all };
+        let scan = Scan {
+            table: "trades",
+            snapshot_id: Some(7),
+            files: part(1, 3),
+            rows: part(10, 30),
+            chunks: part(2, 2),
+            live_rows: part(4, 4),
+        };
+        let lines: Vec<String> = scan.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "trades of snapshot 7: 1 of 3 files with 10 of 30 rows",
+                "trades that are live: 2 of 2 chunks with 4 of 4 rows"
+            ]
+        );
+        assert_eq!(Scan { table: "trades", ..Scan::default() }.lines().count(), 0);
+    }
 }

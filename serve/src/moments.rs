@@ -14,7 +14,7 @@ use crate::hint;
 /// Moments that are kept; the one that was not asked for the longest goes first.
 const MOMENTS_MAX: usize = 32;
 /// Planned files of all moments that are kept. The newest moment is kept whatever it has.
-const FILES_MAX: usize = 400_000;
+const FILES_MAX: usize = 100_000;
 
 /// Finds moments and keeps them. Cheap to clone.
 #[derive(Clone)]

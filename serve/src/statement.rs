@@ -8,7 +8,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use k2_sinks::At;
 
 use crate::at;
@@ -28,28 +28,32 @@ pub(crate) struct Question {
     pub(crate) statement: Statement,
     /// The moments that its tables are asked for at, besides the one of the whole question.
     pub(crate) moments: Vec<At>,
-    /// It asks for plans and not for rows.
+    /// It asks for plans, and not in a form that programs read.
     pub(crate) is_explain: bool,
 }
 
 /// The one question that `sql` is.
 pub(crate) fn parse(sql: &str) -> Result<Question> {
-    let mut statement = parse_statement(sql)?;
-    let moments = at::name_moments(&mut statement)?;
-    let is_explain = matches!(statement, Statement::Explain(_));
-    Ok(Question { statement, moments, is_explain })
-}
-
-fn parse_statement(sql: &str) -> Result<Statement> {
     if sql.len() > BYTES_MAX {
         let message = format!("answer a query: it is longer than {} KiB", BYTES_MAX >> 10);
         return Err(Error::bad_request("query_too_long", message)
             .with_hint("ask for fewer things at a time, or use ranges instead of lists"));
     }
-    let syntax = |error: DataFusionError| hint::of_datafusion(error, &[]);
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
-    let tokens = tokens.map_err(|error| syntax(ParserError::from(error).into()))?;
-    let mut statements = DFParserBuilder::new(at::marked(tokens)?)
+    let tokens = at::marked(tokens.map_err(|error| syntax(ParserError::from(error).into()))?)?;
+    let may_name_moments = tokens.iter().any(|token| token.token == Token::RArrow);
+    let mut statement = parse_statement(tokens)?;
+    let moments = if may_name_moments { at::name_moments(&mut statement)? } else { Vec::new() };
+    let is_explain = matches!(&statement, Statement::Explain(it) if it.format.is_none());
+    Ok(Question { statement, moments, is_explain })
+}
+
+fn syntax(error: DataFusionError) -> Error {
+    hint::of_datafusion(error, &[])
+}
+
+fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    let mut statements = DFParserBuilder::new(tokens)
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(DEPTH_MAX)
         .build()

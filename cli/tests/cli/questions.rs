@@ -117,7 +117,8 @@ fn a_symbol_or_venue_that_is_not_there_is_answered_with_what_is() {
     market.query("bars SYMBOL 7m").refused(2, &["1m, 5m, 15m"]);
     market.query("trades SYMBOL --last 5m --from 2024-08-09").refused(2, &["--from"]);
     market.query("trades").refused(2, &["<SYMBOL>"]);
-    market.place.k2(["query", "SELECT 1", "trades", "BTC-USDT"]).refused(2, &["not both"]);
+    let both = ["query", "--data-dir", "d", "SELECT 1", "trades", "BTC-USDT"];
+    market.place.k2(both).refused(2, &["not both"]);
 }
 
 #[test]
@@ -150,8 +151,15 @@ fn earlier_moments_are_asked_for_in_sql_in_short_and_by_name() {
     tag("delete halv").refused(2, &["did you mean half?"]);
     tag("delete half").ok();
     assert_eq!(tag("list").ok().stdout, "");
+    let both = "SELECT (SELECT count(*) FROM trades) - (SELECT count(*) FROM trades AT (SNAPSHOT \
+                FIRST)) AS more";
+    let both = both.replace("FIRST", &market.first);
+    let compared = market.place.k2(["query", "--data-dir", "d", &both]).ok();
+    assert_eq!(compared.stdout, format!("{{\"more\":{}}}\n", count(&now) - count(&then)));
+    let said = format!("besides as of snapshot {}", market.first);
+    assert!(compared.stderr.contains(&said), "{}", compared.stderr);
     let plan = market.place.k2(["query", "--data-dir", "d", "EXPLAIN SELECT * FROM trades"]).ok();
-    assert!(plan.stdout.contains("files with"), "{}", plan.stdout);
+    assert!(plan.stdout.contains(" files with "), "{}", plan.stdout);
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn filter() -> impl Strategy<Value = (&'static str, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_pruned_scan_has_the_rows_of_a_whole_one((table, filter) in filter()) {

@@ -69,11 +69,23 @@ fn every_view_at_a_snapshot_or_a_time_is_what_it_was() {
     let (job, committed) = job();
     for engine in [live(&job), offline(&job)] {
         for then in &committed {
-            for (_, id) in &then.snapshots {
-                check(&engine, &At::Snapshot(*id), &format!("SNAPSHOT {id}"), then);
-            }
-            let at = Nanos(then.at.0 + 500_000);
-            check(&engine, &At::Timestamp(at), &format!("TIMESTAMP '{at}'"), then);
+            let id = then.snapshots[0].1;
+            check(&engine, &At::Snapshot(id), &format!("SNAPSHOT {id}"), then);
+        }
+        let (then, at) = (&committed[1], Nanos(committed[1].at.0 + 500_000));
+        check(&engine, &At::Timestamp(at), &format!("TIMESTAMP '{at}'"), then);
+    }
+}
+
+#[test]
+fn a_snapshot_of_any_table_stands_for_the_moment_of_its_batch() {
+    let (job, committed) = job();
+    let engine = live(&job);
+    for (table, id) in &committed[1].snapshots {
+        for (view, expected) in views().zip(&committed[1].rows) {
+            let then = answer(&engine, &format!("SELECT * FROM {view} AT (SNAPSHOT {id})"));
+            assert_eq!(&lines(&then), expected, "{view} at a snapshot of {}", table.as_str());
+            assert_eq!(then.meta.snapshots[table.as_str()], *id);
         }
     }
 }
@@ -88,7 +100,6 @@ fn a_tag_names_a_moment_also_for_a_job_that_runs() {
     let place = other.tags().unwrap().create("eod", Some(&At::Snapshot(second))).unwrap();
     assert_eq!(place.unwrap().snapshot_id, second);
     let eod = At::Tag("eod".into());
-    check(&engine, &eod, "TAG 'eod'", &committed[1]);
     committed.push(commit(&mut job));
     check(&engine, &eod, "TAG 'eod'", &committed[1]);
     // A name may go to another moment; what is kept must not answer for it.
@@ -159,6 +170,10 @@ fn a_moment_that_is_not_there_is_answered_with_one_that_is() {
     let wrong = ask(&engine, Request::new(wrong)).unwrap_err();
     assert_eq!(wrong.code(), "unknown_table");
     let token = answer(&engine, "SELECT 1").meta.as_of;
+    // A long chain is a deep tree.
+    let chain = vec!["1"; 3_000].join(" + ");
+    let chain = format!("SELECT 1 FROM trades AT (SNAPSHOT 1) WHERE price > {chain}");
+    assert_eq!(ask(&engine, Request::new(chain)).unwrap_err().code(), "unknown_snapshot");
     let both = Request::new("SELECT 1").at(At::Snapshot(newest)).as_of(token);
     assert_eq!(ask(&engine, both).unwrap_err().code(), "two_moments");
 }
@@ -184,26 +199,36 @@ fn explain_tells_pins_and_what_is_read_of_each_side() {
         "EXPLAIN SELECT * FROM trades AT (SNAPSHOT {id}) AS earlier, trades \
          WHERE trades.symbol = 'BTC-USDT' AND earlier.ts_event < 0"
     );
-    let text = lines(&answer(&engine, &sql)).join("\n");
+    let text = lines(&answer(&engine, &sql));
+    let line = |starts: &str| {
+        let found = text.iter().find(|line| line.contains(starts));
+        found.unwrap_or_else(|| panic!("no {starts} in {text:#?}")).as_str()
+    };
     let now = job.lake.pin().tables[&Table::Trades].clone();
     let current = now.snapshot_id.unwrap();
-    let pins = format!("now: snapshots trades {current}, quotes ");
-    assert!(text.contains(&pins), "{text}");
-    assert!(text.contains(&format!("frontier {}, with live rows", job.live.frontier())), "{text}");
-    assert!(text.contains(&format!("snapshot {id}: snapshots trades {id}, quotes ")), "{text}");
-    // Some files have the bucket of the symbol; all live chunks may have it.
-    let of = |text: &str, what: &str| -> (u64, u64) {
-        let before = text.split(what).next().unwrap();
-        let words: Vec<&str> = before.split_whitespace().rev().take(3).collect();
-        (words[2].trim_start_matches('"').parse().unwrap(), words[0].parse().unwrap())
+    line(&format!(
+        "now: snapshot {current} of trades, frontier {}, with live rows",
+        job.live.frontier()
+    ));
+    line(&format!("snapshot {id}: snapshot {id} of trades, frontier "));
+    // Some files have the bucket of the symbol, and all live chunks may have it.
+    let numbers = |line: &str| -> Vec<u64> {
+        let after = line.split(": ").last().unwrap();
+        after.split(|it: char| !it.is_ascii_digit()).filter_map(|it| it.parse().ok()).collect()
     };
-    let read = text.split("trades: ").find(|part| part.contains("live chunks")).unwrap();
-    let (kept, all) = of(read, " files with");
-    assert!(kept > 0 && kept < all && all == now.files.len() as u64, "{text}");
-    let (kept, all) = of(read, " rows of snapshot");
-    assert!(kept > 0 && kept < all && all == now.rows, "{text}");
-    assert!(of(read, " live chunks").0 > 0, "{text}");
-    assert!(text.contains("trades: 0 of "), "{text}");
-    let analyzed = answer(&engine, "EXPLAIN ANALYZE SELECT count(*) FROM trades");
-    assert!(lines(&analyzed).join("\n").contains("live chunks"));
+    let [files, files_all, rows, rows_all] =
+        numbers(line(&format!("trades of snapshot {current}")))[..]
+    else {
+        panic!("{text:#?}")
+    };
+    assert!(0 < files && files < files_all && files_all == now.files.len() as u64, "{text:#?}");
+    assert!(0 < rows && rows < rows_all && rows_all == now.rows, "{text:#?}");
+    let live = numbers(line("trades that are live"));
+    assert!(live[0] > 0 && live[0] == live[1] && live[2] == live[3], "{text:#?}");
+    assert_eq!(numbers(line(&format!("trades of snapshot {id}")))[0], 0, "{text:#?}");
+    line("physical_plan");
+    let analyzed = lines(&answer(&engine, "EXPLAIN ANALYZE SELECT count(*) FROM trades"));
+    assert!(analyzed.iter().any(|line| line.contains("trades that are live")), "{analyzed:#?}");
+    let json = answer(&engine, "EXPLAIN FORMAT PGJSON SELECT count(*) FROM trades");
+    assert_eq!(json.rows(), 1);
 }
