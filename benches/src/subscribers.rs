@@ -12,13 +12,14 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use k2_harness::generator::GeneratorConfig;
+use k2_harness::generator::{GeneratorConfig, LineForm};
 use k2_harness::subscriber::Subscriber;
+use reqwest::blocking::Client;
 use serde::Deserialize;
 
 use crate::replay::write_market;
@@ -66,7 +67,8 @@ pub fn subscribers(options: &Subscribers) -> Result<Report, Error> {
 fn at_full_speed(options: &Subscribers, folder: &Path, report: &mut Report) -> Result<(), Error> {
     let config = GeneratorConfig { messages: Some(options.messages), ..GeneratorConfig::default() };
     let market = write_market(&folder.join("market.ndjson"), config)?;
-    let run = Run { market: &market, folder, speed: "max", workers: options.workers };
+    let (messages, workers) = (options.messages, options.workers);
+    let run = Run { market: &market, messages, folder, speed: "max", workers };
     let conflated: Vec<String> = (0..options.subscribers)
         .map(|at| format!("symbol={}&on_slow=conflate&rate=4", SYMBOLS[at % SYMBOLS.len()]))
         .collect();
@@ -97,12 +99,18 @@ fn at_full_speed(options: &Subscribers, folder: &Path, report: &mut Report) -> R
 
 fn every_trade(options: &Subscribers, folder: &Path, report: &mut Report) -> Result<(), Error> {
     let messages = options.rate * options.duration.as_secs();
-    let config =
-        GeneratorConfig { messages: Some(messages), bursts: false, ..GeneratorConfig::default() };
+    let config = GeneratorConfig {
+        messages: Some(messages),
+        bursts: false,
+        // By this time it is paced.
+        form: LineForm { receive_time: true, envelope: false },
+        ..GeneratorConfig::default()
+    };
     let market = write_market(&folder.join("paced.ndjson"), config.at_rate(options.rate))?;
     let every = format!("symbol={}&on_slow=skip&snapshot=0", SYMBOLS[0]);
     let readers = vec![every; options.every];
-    let run = Run { market: &market, folder, speed: "1", workers: options.workers };
+    let workers = options.workers;
+    let run = Run { market: &market, messages, folder, speed: "1", workers };
     let (took, heard) = run.with(&readers)?;
     let sql = format!("SELECT count(*) FROM trades WHERE symbol = '{}'", SYMBOLS[0]);
     let trades = query(&run.data(), &sql)?.and_then(|lines| lines.first()?.parse::<u64>().ok());
@@ -121,6 +129,7 @@ fn every_trade(options: &Subscribers, folder: &Path, report: &mut Report) -> Res
 /// One run of a job over a file, to its end.
 struct Run<'a> {
     market: &'a Path,
+    messages: u64,
     folder: &'a Path,
     speed: &'a str,
     workers: usize,
@@ -143,15 +152,20 @@ impl Run<'_> {
         let dir = self.data();
         clear(&dir)?;
         let before = cpu();
-        let mut job = Killed(self.start(&dir)?);
+        // The job follows a file that grows, so that readers are there before the first message.
+        let grows = self.folder.join("grows.ndjson");
+        std::fs::write(&grows, FIRST).map_err(Error::io("begin the market"))?;
+        let mut job = Killed(self.start(&grows, &dir)?);
         let address = address(&dir)?;
         let threads = readers.iter().map(|reader| subscribe(address, reader));
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
         let mut market = File::open(self.market).map_err(Error::io("read the market"))?;
-        let mut input = job.0.stdin.take().expect("the job's input is a pipe");
         let begun = Instant::now();
-        std::io::copy(&mut market, &mut input).map_err(Error::io("feed k2 run"))?;
-        drop(input);
+        let mut grown =
+            File::options().append(true).open(&grows).map_err(Error::io("feed k2 run"))?;
+        std::io::copy(&mut market, &mut grown).map_err(Error::io("feed k2 run"))?;
+        wait_until_read(address, self.messages + 1)?;
+        stop(&job.0)?;
         let status = job.0.wait().map_err(Error::io("wait for k2 run"))?;
         let wall = begun.elapsed();
         if !status.success() {
@@ -165,12 +179,12 @@ impl Run<'_> {
         Ok((Took { wall, cpu: cpu() - before }, heard))
     }
 
-    fn start(&self, dir: &Path) -> Result<Child, Error> {
-        let (data, workers) = (text(dir), self.workers.to_string());
+    fn start(&self, input: &Path, dir: &Path) -> Result<Child, Error> {
+        let (input, data, workers) = (text(input), text(dir), self.workers.to_string());
         let arguments = [
             "run",
             "--input",
-            "-",
+            &input,
             "--data-dir",
             &data,
             "--workers",
@@ -179,10 +193,9 @@ impl Run<'_> {
             self.speed,
             "--listen",
             "127.0.0.1:0",
-            "--exit-at-end",
         ];
         let mut command = k2(&arguments)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map_err(Error::io("start k2 run"))
     }
 }
@@ -203,6 +216,37 @@ fn address(dir: &Path) -> Result<SocketAddr, Error> {
         std::thread::sleep(POLL);
     }
     Err(Error::Command("the job did not start within a minute".into()))
+}
+
+/// Waits until the job has read so many lines.
+fn wait_until_read(address: SocketAddr, lines: u64) -> Result<(), Error> {
+    let http = Client::builder().no_proxy().build().map_err(unanswered)?;
+    let url = format!("http://{address}/metrics");
+    let (mut read, mut moved) = (0, Instant::now());
+    while moved.elapsed() < PATIENCE {
+        let metrics = http.get(&url).send().and_then(|it| it.text()).map_err(unanswered)?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("k2_ingest_records_total "));
+        let now = line.and_then(|count| count.parse().ok()).unwrap_or(0);
+        if now >= lines {
+            return Ok(());
+        }
+        if now > read {
+            (read, moved) = (now, Instant::now());
+        }
+        std::thread::sleep(POLL * 10);
+    }
+    Err(Error::Wrong(format!("the job stands still after {read} of {lines} lines")))
+}
+
+fn unanswered(error: reqwest::Error) -> Error {
+    Error::Command(format!("ask the job: {error}"))
+}
+
+/// Asks the job to commit what it has and to end.
+fn stop(job: &Child) -> Result<(), Error> {
+    let pid = job.id().to_string();
+    let status = Command::new("kill").args(["-INT", &pid]).status();
+    status.map(drop).map_err(Error::io("stop k2 run"))
 }
 
 /// What subscribers were told.
@@ -264,6 +308,9 @@ fn listen(subscriber: &mut Subscriber) -> std::io::Result<Heard> {
     }
     Ok(heard)
 }
+
+/// What a venue says to a client that subscribes: a line, but of no market.
+const FIRST: &[u8] = b"{\"result\":null,\"id\":1}\n";
 
 /// Stands once in each row.
 const ROW: &[u8] = b"\"trade_id\":";

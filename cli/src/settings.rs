@@ -107,6 +107,7 @@ impl Settings {
             streams: StreamLimits {
                 subscribers_max: self.config.streams.subscribers_max,
                 history_bytes: self.config.streams.history_bytes,
+                linger: Duration::from_secs(self.config.streams.linger_s),
             },
             ..EngineConfig::default()
         }

@@ -54,6 +54,7 @@ pub struct ViewKeys {
 pub struct StreamKeys {
     pub subscribers_max: usize,
     pub history_bytes: usize,
+    pub linger_s: u64,
 }
 
 /// Why a configuration is not one.

@@ -66,10 +66,13 @@ pub struct StreamLimits {
     /// Bytes of the latest trades that are kept while somebody follows: how far a reader may fall
     /// behind, or be away, and still get every one.
     pub history_bytes: usize,
+    /// How long they are kept on when nobody listens, for those who connect again.
+    pub linger: Duration,
 }
 
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self { subscribers_max: 2_000, history_bytes: 64 << 20 }
+        let linger = Duration::from_secs(60);
+        Self { subscribers_max: 2_000, history_bytes: 64 << 20, linger }
     }
 }

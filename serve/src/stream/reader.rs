@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k2_dataflows::live::{EpochTrades, Group};
+use k2_dataflows::live::{BarKey, EpochTrades, Group};
 use k2_model::{Instrument, Time, Timeframe, Trade};
 use k2_operators::MarketRecord;
 
@@ -23,13 +23,20 @@ use crate::views::bars::Entry;
 
 /// Rows of one event, about: an event ends with the run of rows that fills it.
 const EVENT_ROWS: u64 = 512;
+/// Bars of one event. An event is whole or it did not come: of half an event nobody could say which
+/// bars to send again. Only a replay of many symbols ever comes near this.
+const BARS_MAX: usize = 50_000;
 /// Rows that are written together, and shared together.
 const RUN_ROWS: u64 = 256;
 /// How often a conflated reader to whom nothing was sent is looked at: what comes then is due.
 const IDLE: Duration = Duration::from_millis(100);
+/// Without an event for so long, a reader is told that there was none.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Rows of a snapshot, over all symbols.
-pub(crate) const SNAPSHOT_ROWS_MAX: usize = 2_000;
+pub(crate) const SNAPSHOT_ROWS_MAX: usize = 10_000;
+/// Trades of a snapshot for which no number was named: of each symbol, and over all.
 const SNAPSHOT_TRADES: usize = 100;
+const SNAPSHOT_TRADES_ALL: usize = 2_000;
 
 /// What to do next.
 #[derive(Debug)]
@@ -42,8 +49,8 @@ pub(crate) enum Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// Until there is a new moment.
-    Moment,
+    /// Until there is a new moment, or a time has come.
+    Moment(Duration),
     /// Until a time, whatever comes before.
     Time(Duration),
 }
@@ -61,6 +68,8 @@ pub(crate) struct Reader {
     told: Arc<AsOf>,
     /// When the next update is due, if it is conflated.
     due: Duration,
+    /// When it was last sent something.
+    sent: Duration,
     instruments: Vec<Instrument>,
     roster: Arc<Roster>,
     ready: VecDeque<Message>,
@@ -76,6 +85,7 @@ impl Reader {
             seen: 0,
             told: Arc::clone(&moment.as_of),
             due: Duration::ZERO,
+            sent: Duration::ZERO,
             instruments: spec.names.of(&moment.roster),
             roster: Arc::clone(&moment.roster),
             ready: VecDeque::new(),
@@ -92,19 +102,12 @@ impl Reader {
         reader
     }
 
-    /// Where it is once it has all that it was given.
-    pub(crate) fn position(&self) -> Position {
-        self.position
-    }
-
     /// What it is sent next.
     pub(crate) fn next(&mut self, moment: &Moment, now: Duration, texts: &Texts) -> Step {
+        let is_conflated = self.spec.on_slow == OnSlow::Conflate;
+        let is_due = !is_conflated || self.due <= now || moment.is_last;
         let can_read = moment.is_whole() || moment.is_last;
-        if self.ready.is_empty() && !self.is_done && can_read {
-            let is_conflated = self.spec.on_slow == OnSlow::Conflate;
-            if is_conflated && now < self.due && !moment.is_last {
-                return Step::Wait(Until::Time(self.due));
-            }
+        if self.ready.is_empty() && !self.is_done && is_due && can_read {
             self.collect(moment, texts);
             let is_idle = self.ready.is_empty();
             self.due =
@@ -114,11 +117,18 @@ impl Reader {
                 self.give(Event::End, self.as_of(moment), None);
             }
         }
+        let beat = self.sent + HEARTBEAT;
+        if self.ready.is_empty() && !self.is_done && beat <= now {
+            self.give(Event::Heartbeat, String::new(), None);
+        }
         match self.ready.pop_front() {
-            Some(message) => Step::Send(message),
+            Some(message) => {
+                self.sent = now;
+                Step::Send(message)
+            }
             None if self.is_done => Step::Done,
-            None if self.spec.on_slow == OnSlow::Conflate => Step::Wait(Until::Time(self.due)),
-            None => Step::Wait(Until::Moment),
+            None if is_conflated && can_read => Step::Wait(Until::Time(beat.min(self.due))),
+            None => Step::Wait(Until::Moment(beat)),
         }
     }
 
@@ -136,7 +146,10 @@ impl Reader {
 
     /// Every trade, one after the other.
     fn collect_trades(&mut self, moment: &Moment, texts: &Texts) {
-        self.skip_what_is_gone(moment);
+        let low = moment.trades.low();
+        if self.position.epoch < low {
+            self.skip_to(low, moment);
+        }
         let (mut runs, mut rows) = (Vec::new(), 0);
         let mut position = Position::at(moment.frontier);
         'epochs: for entry in moment.trades.since(self.position.epoch) {
@@ -189,29 +202,24 @@ impl Reader {
         }
         let newest: Vec<Trade> = newest.into_values().collect();
         let merged = came.saturating_sub(newest.len() as u64);
-        let rows = texts.of_latest(moment.frontier, &newest);
-        self.give_all(Event::Changes, rows, |is_last| {
-            let merged = if is_last { merged } else { 0 };
-            format!("{},\"merged\":{merged}", as_of(moment.frontier))
-        });
+        let members = format!("{},\"merged\":{merged}", as_of(moment.frontier));
+        self.give(Event::Changes, members, Some(texts.of_latest(moment.frontier, &newest)));
     }
 
     /// The bars that changed, as they are now.
     fn collect_bars(&mut self, timeframe: Timeframe, moment: &Moment, texts: &Texts) {
-        if self.position.epoch < moment.minutes.low() {
+        let low = moment.minutes.low();
+        if self.position.epoch < low {
             match self.spec.on_slow {
-                OnSlow::Skip => self.skip_what_is_gone(moment),
+                OnSlow::Skip => self.skip_to(low, moment),
                 OnSlow::Conflate => return self.reset(moment, None, LEFT_MEMORY),
             }
         }
-        let (mut came, mut changed) = (0, BTreeSet::new());
-        for entry in moment.minutes.since(self.position.epoch) {
-            for ((instrument, minute), trades) in &entry.minutes {
-                if self.is_named(instrument) {
-                    came += trades;
-                    let spelling = self.roster.spellings(instrument)[0];
-                    changed.insert((spelling, timeframe.window_start(*minute)));
-                }
+        let (came, changed) = self.changed_bars(timeframe, moment);
+        if changed.len() > BARS_MAX {
+            match self.spec.on_slow {
+                OnSlow::Skip => return self.skip_to(moment.frontier, moment),
+                OnSlow::Conflate => return self.reset(moment, None, TOO_MANY_BARS),
             }
         }
         self.position = Position::at(moment.frontier);
@@ -227,28 +235,36 @@ impl Reader {
         // A replay may be days ahead by now. The tables have these bars, memory no longer.
         let gone = changed.len() - bars.len();
         let merged = came.saturating_sub(changed.len() as u64);
-        let rows = texts.of_bars(moment, timeframe, &bars);
-        self.give_all(Event::Changes, rows, |is_last| {
-            let (merged, gone) = if is_last { (merged, gone) } else { (0, 0) };
-            let as_of = as_of(moment.frontier);
-            format!("{as_of},\"merged\":{merged},\"left_memory\":{gone}")
-        });
+        let as_of = as_of(moment.frontier);
+        let members = format!("{as_of},\"merged\":{merged},\"left_memory\":{gone}");
+        self.give(Event::Changes, members, Some(texts.of_bars(moment, timeframe, &bars)));
     }
 
-    /// Goes on where the log begins, and says how many rows were before that.
-    fn skip_what_is_gone(&mut self, moment: &Moment) {
-        let (from, low) = (self.position, self.low(moment));
-        if from.epoch >= low {
-            return;
+    /// The bars that changed since its position, and by how many trades.
+    fn changed_bars(&self, timeframe: Timeframe, moment: &Moment) -> (u64, BTreeSet<BarKey>) {
+        let (mut came, mut changed) = (0, BTreeSet::new());
+        for entry in moment.minutes.since(self.position.epoch) {
+            for ((instrument, minute), trades) in &entry.minutes {
+                if self.is_named(instrument) {
+                    came += trades;
+                    let spelling = self.roster.spellings(instrument)[0];
+                    changed.insert((spelling, timeframe.window_start(*minute)));
+                }
+            }
         }
-        self.position = Position::at(low);
+        (came, changed)
+    }
+
+    /// Goes on at `epoch`, and says how many rows were before that.
+    fn skip_to(&mut self, epoch: Time, moment: &Moment) {
+        let from = std::mem::replace(&mut self.position, Position::at(epoch));
         let behind = self.rows_since(self.position, moment);
         let before = moment.unique_trades(&self.instruments).saturating_sub(behind);
         let count = before.saturating_sub(self.seen);
         self.seen += count;
         if count > 0 {
-            let members =
-                format!("{},\"from\":{},\"count\":{count}", as_of(low), frontier(from.epoch));
+            let from = frontier(from.epoch);
+            let members = format!("{},\"from\":{from},\"count\":{count}", as_of(epoch));
             self.give(Event::Skipped, members, None);
         }
     }
@@ -276,8 +292,7 @@ impl Reader {
                 bars_texts(moment, timeframe, &bars.collect::<Vec<Entry>>())
             }
         };
-        let members = self.as_of(moment);
-        self.give_all(Event::Snapshot, rows, |_is_last| members.clone());
+        self.give_snapshot(&rows, self.as_of(moment));
     }
 
     fn resume(&mut self, position: Position, moment: &Moment) {
@@ -364,21 +379,20 @@ impl Reader {
         self.ready.push_back(Message { event, position, members, rows });
     }
 
-    /// Gives `rows` in as many events as they take; only with the last one is it where it is.
-    fn give_all(&mut self, event: Event, rows: Vec<Arc<str>>, members: impl Fn(bool) -> String) {
-        let events = rows.chunks(EVENT_ROWS as usize).count().max(1);
-        let mut parts = rows.chunks(EVENT_ROWS as usize);
-        for at in 1..=events {
-            let is_last = at == events;
-            let rows = Some(parts.next().unwrap_or_default().to_vec());
-            let position = is_last.then_some(self.position);
-            let members = members(is_last);
-            self.ready.push_back(Message { event, position, members, rows });
+    /// Gives a snapshot in as many events as it takes; only with the last one is it where it is.
+    fn give_snapshot(&mut self, rows: &[Arc<str>], members: String) {
+        let mut parts: Vec<&[Arc<str>]> = rows.chunks(EVENT_ROWS as usize).collect();
+        let last = parts.pop().unwrap_or_default();
+        for part in parts {
+            let (event, members, rows) = (Event::Snapshot, members.clone(), Some(part.to_vec()));
+            self.ready.push_back(Message { event, position: None, members, rows });
         }
+        self.give(Event::Snapshot, members, Some(last.to_vec()));
     }
 }
 
 const LEFT_MEMORY: &str = "what came since has left memory";
+const TOO_MANY_BARS: &str = "more bars have changed than one event may have";
 
 fn frontier(epoch: Time) -> String {
     format!("{{\"frontier\":{epoch}}}")
@@ -390,7 +404,7 @@ fn as_of(epoch: Time) -> String {
 
 /// Trades of each of so many instruments in a snapshot for which no number was named.
 fn fitting(instruments: usize) -> usize {
-    (SNAPSHOT_ROWS_MAX / instruments.max(1)).clamp(1, SNAPSHOT_TRADES)
+    (SNAPSHOT_TRADES_ALL / instruments.max(1)).clamp(1, SNAPSHOT_TRADES)
 }
 
 /// How many rows of a group are at or beyond a position.

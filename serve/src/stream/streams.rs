@@ -25,12 +25,8 @@ use crate::stream::texts::Texts;
 const TURN: Duration = Duration::from_millis(10);
 /// Whatever is configured.
 const SUBSCRIBERS_MAX: usize = 1_000_000;
-/// How long the hub goes on when nobody listens, for those who connect again.
-const LINGER: Duration = Duration::from_secs(60);
 /// How long a subscription waits for a job that has just started.
 const START_MAX: Duration = Duration::from_secs(5);
-/// Without an event for so long, a reader is told that there was none.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 type Moments = watch::Receiver<Option<Arc<Moment>>>;
 
@@ -107,7 +103,7 @@ impl Streams {
         let moment = first_of(&mut moments).await?;
         self.check(&spec, &moment)?;
         let reader = Reader::open(spec, inner.run, &moment);
-        Ok(Subscription { reader, moments, sent: inner.started.elapsed(), place })
+        Ok(Subscription { reader, moments, place })
     }
 
     /// Starts the hub, unless it is at work.
@@ -196,7 +192,7 @@ impl Inner {
             }
             if self.has_readers() {
                 listened = Instant::now();
-            } else if listened.elapsed() > LINGER && self.let_go() {
+            } else if listened.elapsed() > self.config.streams.linger && self.let_go() {
                 return;
             }
             tokio::select! {
@@ -217,6 +213,15 @@ impl Inner {
             let moment = hub.turn(pin, taken, is_last);
             self.metrics.stream_history_bytes.set(hub.bytes() as u64);
             self.moments.send_replace(Some(Arc::new(moment)));
+        }
+    }
+
+    fn count(&self, message: &Message) {
+        self.metrics.stream_events.add(1);
+        match message.event {
+            Event::Skipped => self.metrics.stream_skips.add(1),
+            Event::Reset => self.metrics.stream_resets.add(1),
+            _ => {}
         }
     }
 
@@ -266,8 +271,6 @@ impl Drop for Place {
 pub(crate) struct Subscription {
     reader: Reader,
     moments: Moments,
-    /// When the last message was sent.
-    sent: Duration,
     place: Place,
 }
 
@@ -279,55 +282,27 @@ impl Subscription {
     /// The next message, when there is one; `None` after the last.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
-            let now = self.place.inner.started.elapsed();
-            let beat = self.sent + HEARTBEAT;
+            let inner = Arc::clone(&self.place.inner);
+            let now = inner.started.elapsed();
             let moment = self.moments.borrow_and_update().clone()?;
-            match self.reader.next(&moment, now, &self.place.inner.texts) {
+            let step = self.reader.next(&moment, now, &inner.texts);
+            drop(moment);
+            match step {
                 Step::Done => return None,
-                Step::Send(message) => return Some(self.sent(message, now)),
-                Step::Wait(_) if now >= beat => {
-                    let position = Some(self.reader.position());
-                    let message = Message {
-                        event: Event::Heartbeat,
-                        position,
-                        members: String::new(),
-                        rows: None,
-                    };
-                    return Some(self.sent(message, now));
+                Step::Send(message) => {
+                    inner.count(&message);
+                    return Some(message);
                 }
-                Step::Wait(until) => {
-                    drop(moment);
-                    self.wait(until, now, beat).await;
+                Step::Wait(Until::Moment(latest)) => {
+                    // The sender lives as long as the place.
+                    let _elapsed = tokio::time::timeout(latest - now, self.moments.changed()).await;
                 }
-            }
-        }
-    }
-
-    fn sent(&mut self, message: Message, now: Duration) -> Message {
-        let metrics = &self.place.inner.metrics;
-        metrics.stream_events.add(1);
-        match message.event {
-            Event::Skipped => metrics.stream_skips.add(1),
-            Event::Reset => metrics.stream_resets.add(1),
-            _ => {}
-        }
-        self.sent = now;
-        message
-    }
-
-    async fn wait(&mut self, until: Until, now: Duration, beat: Duration) {
-        match until {
-            Until::Time(due) => {
-                let inner = Arc::clone(&self.place.inner);
-                tokio::select! {
-                    () = tokio::time::sleep(due.min(beat).saturating_sub(now)) => {}
-                    () = inner.last_moment(&mut self.moments) => {}
+                Step::Wait(Until::Time(due)) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(due - now) => {}
+                        () = inner.last_moment(&mut self.moments) => {}
+                    }
                 }
-            }
-            Until::Moment => {
-                // The sender lives as long as the place.
-                let _elapsed =
-                    tokio::time::timeout(beat.saturating_sub(now), self.moments.changed()).await;
             }
         }
     }

@@ -106,10 +106,8 @@ fn psql_finds_tables_and_their_columns() {
     seen("\\du", &["k2"]);
     seen("\\df", &["0 rows"]);
     seen("\\dT", &[]);
-    seen("\\di", &[]);
     seen("\\conninfo", &["k2"]);
     seen("SHOW TABLES", &["ohlcv_1m"]);
-    seen("TABLE latest_trade", &["price"]);
     seen("SELECT version()", &["PostgreSQL 15.0 (K2"]);
 }
 
@@ -269,8 +267,8 @@ fn psycopg_raises_its_own_exceptions_with_state_and_hint() {
     assert_eq!(answers[5]["rows"][0][0], "'x'");
 }
 
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000) a, \
-                       generate_series(1, 100000) b WHERE a.value % 7 = b.value % 11";
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
+                       generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11";
 
 /// Waits until as many queries run as are expected.
 fn wait_for_load(doors: &Doors, running: u64) {

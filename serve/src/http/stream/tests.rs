@@ -281,6 +281,31 @@ fn what_cannot_be_subscribed_to_is_refused_with_a_reason() {
 }
 
 #[test]
+fn what_nobody_listens_to_is_let_go_of() {
+    let limits = StreamLimits { linger: Duration::ZERO, ..StreamLimits::default() };
+    let mut served = Served::start(limits);
+    let mut events = served.open("/v1/stream/trades", "");
+    let snapshot = events.next().unwrap();
+    served.epoch(4);
+    assert_eq!(events.next().unwrap().ids(), [0, 1, 2, 3]);
+    assert!(served.metrics.stream_history_bytes.get() > 0);
+    drop(events);
+    served.wait_for_subscribers(0);
+    let is_gone = || served.metrics.stream_history_bytes.get() == 0;
+    assert!((0..400).any(|_| is_gone() || {
+        std::thread::sleep(Duration::from_millis(5));
+        false
+    }));
+    let mut again = served.open(&format!("/v1/stream/trades?resume={}", snapshot.id), "");
+    let reset = again.next().unwrap();
+    assert_eq!(
+        (&*reset.event, &reset.data["reason"]),
+        ("reset", &"what came since has left memory".into())
+    );
+    assert_eq!(again.next().unwrap().ids(), [0, 1, 2, 3], "the tail still has them");
+}
+
+#[test]
 fn a_server_that_stops_ends_its_streams_with_all_that_had_come() {
     let mut served = Served::start(StreamLimits::default());
     let mut events = served.open("/v1/stream/trades?snapshot=0", "");

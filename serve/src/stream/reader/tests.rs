@@ -73,6 +73,18 @@ impl Market {
         self.epoch += 1;
     }
 
+    /// One epoch with a trade in each of so many minutes.
+    fn minutes(&mut self, count: usize) {
+        let first = self.trades.len();
+        self.epoch(&[("BTCUSDT", count)]);
+        let _replaced = self.waiting.pop();
+        for trade in &mut self.trades[first..] {
+            trade.ts_event.0 *= 60;
+        }
+        let batches = vec![MarketBatch::of(&self.trades[first..])];
+        self.waiting.push(EpochTrades { epoch: self.epoch - 1, batches });
+    }
+
     /// Drops all rows, as a commit does.
     fn trim(&mut self) {
         self.versions.iter_mut().for_each(|version| version.tail = Default::default());
@@ -143,7 +155,7 @@ fn a_reader_that_keeps_up_gets_a_snapshot_and_then_each_trade_once_in_order() {
     let moment = market.moment();
     let mut reader = Reader::open(spec(Subject::Trades, &[("symbol", "ETHUSDT")]), RUN, &moment);
     let (sent, waits) = all_of(&market, &mut reader, &moment, 0);
-    assert!(matches!(waits, Step::Wait(Until::Moment)));
+    assert!(matches!(waits, Step::Wait(Until::Moment(beat)) if beat == HEARTBEAT));
     assert_eq!(events(&sent), [Event::Snapshot]);
     assert_eq!(ids(&sent), market.of("ETHUSDT")[50..], "the last hundred");
     assert_eq!(data(&sent[0])["as_of"]["offsets"]["s"]["0"], 153);
@@ -291,7 +303,7 @@ fn bars_change_only_with_a_higher_revision_and_end_as_the_view_has_them() {
         let mut note = |messages: &[Message]| {
             for message in messages {
                 let data = data(message);
-                for row in data["data"].as_array().unwrap() {
+                for row in data["data"].as_array().into_iter().flatten() {
                     let text = |name: &str| row[name].as_str().unwrap().to_owned();
                     let revision = row["revision"].as_u64().unwrap();
                     let before = revisions.insert((text("symbol"), text("window_start")), revision);
@@ -416,6 +428,56 @@ fn the_last_moment_is_read_to_its_end_and_then_ends() {
         assert_eq!(sent.last().unwrap().event, Event::End);
         assert_eq!(ids(&sent).last(), Some(&1_999), "{asked:?}");
         assert_eq!(sent.last().unwrap().position, Some(Position::at(moment.frontier)));
+    }
+}
+
+#[test]
+fn who_hears_nothing_hears_that_and_where_it_is() {
+    for asked in [("on_slow", "skip"), ("on_slow", "conflate")] {
+        let mut market = Market::new(1 << 20);
+        market.epoch(&[("ETHUSDT", 1)]);
+        let moment = market.moment();
+        let spec = spec(Subject::Trades, &[("symbol", "BTC-USDT"), asked]);
+        let mut reader = Reader::open(spec, RUN, &moment);
+        all_of(&market, &mut reader, &moment, 1_000);
+        market.epoch(&[("ETHUSDT", 1)]);
+        let moment = market.moment();
+        assert!(all_of(&market, &mut reader, &moment, 15_999).0.is_empty());
+        let (sent, waits) = all_of(&market, &mut reader, &moment, 16_000);
+        assert_eq!(events(&sent), [Event::Heartbeat]);
+        assert_eq!(sent[0].position, Some(Position::at(moment.frontier)), "it has moved on");
+        let Step::Wait(Until::Moment(latest) | Until::Time(latest)) = waits else {
+            panic!("{waits:?}");
+        };
+        assert!(latest <= Duration::from_millis(31_000));
+        assert!(all_of(&market, &mut reader, &moment, 30_999).0.is_empty());
+        assert_eq!(events(&all_of(&market, &mut reader, &moment, 31_000).0), [Event::Heartbeat]);
+    }
+}
+
+#[test]
+fn bars_of_more_windows_than_one_event_has_are_told_to_be_left_out() {
+    for (on_slow, expected) in
+        [("skip", vec![Event::Skipped]), ("conflate", vec![Event::Reset, Event::Snapshot])]
+    {
+        let mut market = Market::new(1 << 30);
+        let moment = market.moment();
+        let spec = spec(Subject::Bars(Timeframe::M1), &[("on_slow", on_slow)]);
+        let mut reader = Reader::open(spec, RUN, &moment);
+        all_of(&market, &mut reader, &moment, 0);
+        market.minutes(BARS_MAX + 1);
+        let moment = market.moment();
+        let (sent, _) = all_of(&market, &mut reader, &moment, 1_000);
+        assert_eq!(events(&sent), expected);
+        assert_eq!(sent.last().unwrap().position, Some(Position::at(moment.frontier)));
+        assert_eq!(reader.seen, market.trades.len() as u64);
+        if on_slow == "skip" {
+            assert_eq!(data(&sent[0])["count"], BARS_MAX + 1);
+        }
+        market.epoch(&[("BTCUSDT", 2)]);
+        let moment = market.moment();
+        let (sent, _) = all_of(&market, &mut reader, &moment, 2_000);
+        assert_eq!(events(&sent), [Event::Changes], "and then it goes on");
     }
 }
 
