@@ -309,8 +309,9 @@ fn listen(subscriber: &mut Subscriber) -> std::io::Result<Heard> {
     Ok(heard)
 }
 
-/// What a venue says to a client that subscribes: a line, but of no market.
-const FIRST: &[u8] = b"{\"result\":null,\"id\":1}\n";
+/// What a venue says to a client that subscribes: a line, but of no market. At the time at which
+/// generated markets begin, because a market is paced from the first line on.
+const FIRST: &[u8] = b"1704067200000000000 {\"result\":null,\"id\":1}\n";
 
 /// Stands once in each row.
 const ROW: &[u8] = b"\"trade_id\":";

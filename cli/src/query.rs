@@ -79,14 +79,18 @@ struct Common {
 }
 
 pub fn run(args: &QueryArgs) -> Result {
-    let mut asked = Asked::of(args.common.directory())?;
-    let format = args.common.format()?;
-    let (rows, meta) = match &args.what {
+    let statement = match &args.what {
         Some(_) if args.sql.is_some() || args.file.is_some() => {
             return Err(Failure::usage("give either SQL or one of the commands, not both"));
         }
+        Some(_) => None,
+        None => Some(args.statement()?),
+    };
+    let mut asked = Asked::of(args.common.directory())?;
+    let format = args.common.format()?;
+    let (rows, meta) = match &args.what {
         Some(friendly) => friendly.ask(&mut asked, format)?,
-        None => asked.ask(&args.statement()?, format)?,
+        None => asked.ask(statement.as_deref().unwrap_or_default(), format)?,
     };
     args.common.show(&rows, format)?;
     meta.say();

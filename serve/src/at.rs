@@ -22,7 +22,7 @@ use crate::request::parse_time;
 /// Moments that one question may name.
 const MOMENTS_MAX: usize = 8;
 
-const HINT: &str = "write it right behind the table's name, as in FROM trades AT (SNAPSHOT 123), \
+pub(crate) const HINT: &str = "write it right behind the table's name, as in FROM trades AT (SNAPSHOT 123), \
                     AT (TIMESTAMP '2024-08-09T00:00:00Z') or AT (TAG 'eod')";
 
 /// What a moment is named by.
@@ -256,6 +256,8 @@ mod tests {
             assert!(["invalid_moment", "invalid_time"].contains(&error.code()), "{sql}: {error}");
             assert!(error.hint().is_some(), "{sql}");
         }
+        let misplaced = parse("SELECT 1 FROM trades t AT (SNAPSHOT 7)").unwrap_err();
+        assert_eq!((misplaced.code(), misplaced.hint()), ("sql_syntax", Some(HINT)));
         let many: Vec<String> = (0..=MOMENTS_MAX)
             .map(|id| format!("SELECT 1 FROM trades AT (SNAPSHOT {id})"))
             .collect();

@@ -42,7 +42,11 @@ pub(crate) fn parse(sql: &str) -> Result<Question> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
     let tokens = at::marked(tokens.map_err(|error| syntax(ParserError::from(error).into()))?)?;
     let may_name_moments = tokens.iter().any(|token| token.token == Token::RArrow);
-    let mut statement = parse_statement(tokens)?;
+    // What is behind an alias has been marked too, and that the parser does not take.
+    let mut statement = parse_statement(tokens).map_err(|error| {
+        let is_misplaced = error.message().contains("found: =>");
+        if is_misplaced { error.with_hint(at::HINT) } else { error }
+    })?;
     let moments = if may_name_moments { at::name_moments(&mut statement)? } else { Vec::new() };
     let is_explain = matches!(&statement, Statement::Explain(it) if it.format.is_none());
     Ok(Question { statement, moments, is_explain })

@@ -117,7 +117,7 @@ fn a_symbol_or_venue_that_is_not_there_is_answered_with_what_is() {
     market.query("bars SYMBOL 7m").refused(2, &["1m, 5m, 15m"]);
     market.query("trades SYMBOL --last 5m --from 2024-08-09").refused(2, &["--from"]);
     market.query("trades").refused(2, &["<SYMBOL>"]);
-    let both = ["query", "--data-dir", "d", "SELECT 1", "trades", "BTC-USDT"];
+    let both = ["query", "SELECT 1", "trades", "BTC-USDT"];
     market.place.k2(both).refused(2, &["not both"]);
 }
 
