@@ -7,6 +7,7 @@
 //! 5. Run within the limits.
 //! 6. Say what the rows are rows of.
 
+mod limits;
 pub(crate) mod newest;
 pub(crate) mod newest_bars;
 pub(crate) mod sizes;
@@ -21,15 +22,15 @@ use arrow_schema::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use k2_dataflows::live::Live;
 use k2_model::{Offsets, Time};
 use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
+use limits::{collect, out_of_time};
 
 use crate::access::Gate;
 use crate::answer::{Answer, Meta};
@@ -467,51 +468,4 @@ fn facts_of(plan: &LogicalPlan) -> Result<PlanFacts> {
     });
     visited.map_err(failed)?;
     Ok(facts)
-}
-
-async fn collect(
-    mut stream: SendableRecordBatchStream,
-    limits: Limits,
-) -> Result<Vec<RecordBatch>> {
-    let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(failed)?;
-        if batch.num_rows() == 0 {
-            continue;
-        }
-        rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        if rows > limits.rows_max {
-            return Err(too_many_rows(limits));
-        }
-        if bytes > limits.memory_bytes_max {
-            return Err(too_large(limits));
-        }
-        batches.push(batch);
-    }
-    Ok(batches)
-}
-
-fn limit_reached(code: &'static str, message: String) -> Error {
-    Error::new(ErrorKind::LimitReached, code, message)
-}
-
-fn too_many_rows(limits: Limits) -> Error {
-    let message = format!("answer a query: it has more than {} rows", limits.rows_max);
-    limit_reached("limit_rows", message)
-        .with_hint("add LIMIT, or narrow the time range and the symbols in WHERE")
-}
-
-fn too_large(limits: Limits) -> Error {
-    let message = format!(
-        "answer a query: its rows take more than the {} MiB that a query may hold",
-        limits.memory_bytes_max >> 20
-    );
-    limit_reached("limit_memory", message).with_hint("add LIMIT, or select fewer columns")
-}
-
-fn out_of_time(limits: Limits) -> Error {
-    let message = format!("answer a query: it took longer than {:?}", limits.time_max);
-    limit_reached("limit_time", message)
-        .with_hint("name symbols and a time range in WHERE, so that less is read")
 }
