@@ -157,6 +157,7 @@ impl Consumer {
         let assigned = &mut self.places.assigned[place];
         assigned.next = next;
         let one = [assigned.clone()];
+        self.places.forget_addresses();
         self.start(&one)
     }
 
@@ -185,6 +186,10 @@ impl Consumer {
     /// much as is taken at once. Answers whether there is probably more.
     pub fn read(&mut self, wait: Duration, mut each: impl FnMut(usize, Delivery<'_>)) -> bool {
         self.messages.take(wait, &mut self.batch);
+        // A topic that was left may be gone since the last batch, and another have its address.
+        if !self.places.left.is_empty() {
+            self.places.forget_addresses();
+        }
         for message in self.batch.iter() {
             // What is of no partition comes as an event as well.
             let Some(place) = self.places.of(message) else { continue };

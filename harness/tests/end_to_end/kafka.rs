@@ -87,8 +87,13 @@ fn transaction(
 /// Waits until the job has read so many messages.
 fn wait_for_records(job: &Job, records: u64) {
     let metrics = job.metrics();
-    wait_until(&format!("{records} records are read"), || {
+    let is_read = || metrics.ingest_records.get() >= records;
+    for _ in 0..PATIENCE.as_millis() {
+        if is_read() {
+            return;
+        }
         assert!(!job.is_finished(), "the job has ended by itself");
-        metrics.ingest_records.get() >= records
-    });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("waited in vain for {records} records: {} are read", metrics.ingest_records.get());
 }
