@@ -130,6 +130,8 @@ impl Reader {
         let more = self.read(dealer)?;
         for id in self.schemas.learn()? {
             self.partitions.iter_mut().for_each(|partition| partition.learn(id));
+            // What has waited for it is dealt, though no message may come any more.
+            self.opened.get_or_insert(dealer.clock.now());
         }
         if !self.deal_full(dealer) {
             return Ok(false);
