@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::kafka::read_each;
 use crate::report::{Figure, Report};
-use crate::run::{Error, Killed, clear, scratch, text};
+use crate::run::{Error, Killed, address, clear, scratch, text};
 use crate::stage::{Named, Stage};
 
 const P99_MS: f64 = 50.0;
@@ -36,7 +36,7 @@ const ASK_EVERY: Duration = Duration::from_millis(2);
 /// What is appended so soon after the first message is not measured: the broker's compiler is
 /// still at work.
 const WARM_UP_MS: i64 = 5_000;
-/// How long a job may take to start, and to catch up at the end.
+/// How long a job may take to catch up at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
 const SQL: &str = "SELECT * FROM latest_trade WHERE symbol = 'BTC-USDT'";
 /// What took longer counts as this.
@@ -126,11 +126,6 @@ struct Asker {
 }
 
 #[derive(Deserialize)]
-struct JobFile {
-    address: String,
-}
-
-#[derive(Deserialize)]
 struct Meta {
     as_of: AsOf,
 }
@@ -148,16 +143,8 @@ struct Answer {
 impl Asker {
     /// Waits until the job on `dir` says where it is.
     fn find(dir: &Path) -> Result<Self, Error> {
-        let (begun, file) = (Instant::now(), dir.join("job.json"));
         let http = Client::builder().no_proxy().build().map_err(failed)?;
-        while begun.elapsed() < PATIENCE {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            if let Ok(JobFile { address }) = serde_json::from_str(&text) {
-                return Ok(Self { http, url: format!("http://{address}/v1/sql") });
-            }
-            std::thread::sleep(ASK_EVERY);
-        }
-        Err(Error::Command("the job did not start within two minutes".into()))
+        Ok(Self { http, url: format!("http://{}/v1/sql", address(dir)?) })
     }
 
     fn ask(&self) -> Result<Seen, Error> {

@@ -2,14 +2,19 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 /// How often a running process is looked at.
 const POLL: Duration = Duration::from_millis(10);
+/// How long a job may take to say where it listens.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why a bench could not measure.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +114,23 @@ pub(crate) fn query(dir: &Path, sql: &str) -> Result<Option<Vec<String>>, Error>
     let lines =
         String::from_utf8_lossy(&output.stdout).lines().skip(1).map(str::to_owned).collect();
     Ok(output.status.success().then_some(lines))
+}
+
+/// Where the job on `dir` listens, once it says so.
+pub(crate) fn address(dir: &Path) -> Result<SocketAddr, Error> {
+    #[derive(Deserialize)]
+    struct JobFile {
+        address: SocketAddr,
+    }
+    let (begun, file) = (Instant::now(), dir.join("job.json"));
+    while begun.elapsed() < START_PATIENCE {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(JobFile { address }) = serde_json::from_str(&text) {
+            return Ok(address);
+        }
+        std::thread::sleep(POLL);
+    }
+    Err(Error::Command("the job did not start within a minute".into()))
 }
 
 /// A process that is killed when it is dropped.

@@ -3,17 +3,16 @@
 use std::process::Command;
 use std::time::Duration;
 
-use k2_harness::cluster::Cluster;
+use k2_harness::cluster::{Cluster, create_topics};
 use k2_harness::parts::{BrokerOptions, Parts};
-use k2_kafka::{Format, KafkaSettings, Registry, TopicName, TopicSpec, Topics, register};
+use k2_kafka::{Format, KafkaSettings, Topics};
 use k2_model::codec::VENUES;
-use k2_model::{InstrumentTable, Offsets, Origin};
+use k2_model::{Offsets, Origin};
 
 use crate::run::{Error, k2};
 
 const NO_PARTS: &str = "name a cluster with --brokers and --registry, or let K2_PARTS name the \
                         folder of a broker that scripts/parts/install.sh has filled";
-const NO_REGISTRY: &str = "the topics' schemas need a registry: name it with --registry";
 
 /// A cluster that somebody named.
 pub struct Named {
@@ -51,7 +50,8 @@ impl Stage {
                 (cluster.settings(), arguments, Some(cluster))
             }
         };
-        let names = topics(&settings, partitions, format)?;
+        let names = create_topics(&settings, VENUES[0], partitions, format).map_err(failed)?;
+        let names = names.iter().map(ToString::to_string).collect();
         let mut stage = Self { settings, origins: Vec::new(), names, arguments, own };
         stage.origins = stage.empty_partitions()?;
         Ok(stage)
@@ -103,19 +103,4 @@ impl Stage {
 
 pub(crate) fn failed(error: k2_kafka::Error) -> Error {
     Error::Command(error.to_string())
-}
-
-/// Makes the topics of a venue, with their schemas if there are to be any; their names.
-fn topics(settings: &KafkaSettings, partitions: i32, format: Format) -> Result<Vec<String>, Error> {
-    let names = TopicName::all_of(VENUES[0], &InstrumentTable::shipped()).map_err(failed)?;
-    let specs = names.iter().map(|name| TopicSpec { partitions, ..TopicSpec::new(name) });
-    let client = Topics::connect(settings).map_err(failed)?;
-    client.create(&specs.collect::<Vec<_>>()).map_err(failed)?;
-    if format == Format::Avro {
-        let none = || Error::Command(NO_REGISTRY.into());
-        let registry = settings.registry.as_ref().ok_or_else(none)?;
-        let registry = Registry::new(registry).map_err(failed)?;
-        names.iter().try_for_each(|name| register(&registry, name).map(drop)).map_err(failed)?;
-    }
-    Ok(names.iter().map(ToString::to_string).collect())
 }

@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use crate::replay::write_market;
 use crate::report::{Figure, Report};
-use crate::run::{Error, Killed, clear, cpu, k2, query, scratch, text};
+use crate::run::{Error, Killed, address, clear, cpu, k2, query, scratch, text};
 
 /// The share of its rate that a job keeps.
 const SHARE: f64 = 0.9;
@@ -32,7 +32,7 @@ const SHARE: f64 = 0.9;
 const GAP_MS: f64 = 500.0;
 /// The symbols that conflated subscribers share, busiest first.
 const SYMBOLS: [&str; 4] = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "BNB-USDT"];
-/// How long a job may take to say where it is.
+/// How long a job may stand still.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 /// A subscriber's thread reads lines and counts; it needs little.
@@ -198,24 +198,6 @@ impl Run<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map_err(Error::io("start k2 run"))
     }
-}
-
-#[derive(Deserialize)]
-struct JobFile {
-    address: SocketAddr,
-}
-
-/// Waits until the job on `dir` says where it is.
-fn address(dir: &Path) -> Result<SocketAddr, Error> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        let text = std::fs::read_to_string(dir.join("job.json")).unwrap_or_default();
-        if let Ok(JobFile { address }) = serde_json::from_str(&text) {
-            return Ok(address);
-        }
-        std::thread::sleep(POLL);
-    }
-    Err(Error::Command("the job did not start within a minute".into()))
 }
 
 /// Waits until the job has read so many lines.

@@ -10,6 +10,7 @@ use arrow_array::cast::AsArray;
 use clap::{Args, Subcommand};
 use k2_kafka::{Message, Producer, ProducerOptions, Topics};
 use k2_model::RejectReason;
+use k2_serve::literal::text as quoted;
 
 use crate::DATA_DIR_DEFAULT;
 use crate::failure::{Failure, Result, nearest};
@@ -100,10 +101,9 @@ pub fn run(args: RejectsArgs) -> Result {
 
 impl Which {
     fn condition(&self) -> String {
-        let quoted = |text: &str| text.replace('\'', "''");
         let mut parts = vec!["true".to_owned()];
         parts.extend(self.reason.map(|reason| format!("reason = '{}'", reason.as_str())));
-        parts.extend(self.source.as_ref().map(|name| format!("source = '{}'", quoted(name))));
+        parts.extend(self.source.as_ref().map(|name| format!("source = {}", quoted(name))));
         parts.join(" AND ")
     }
 

@@ -83,6 +83,14 @@ pub struct Views {
     pub gaps_open: OrdSet<Gap>,
 }
 
+impl Views {
+    /// The bars in memory of one timeframe.
+    pub fn bars_of(&self, timeframe: Timeframe) -> &OrdMap<BarKey, Bar> {
+        let at = Timeframe::ALL.iter().position(|known| *known == timeframe);
+        &self.bars[at.expect("every timeframe has its view")]
+    }
+}
+
 /// Of which instrument and window a bar is.
 pub type BarKey = (Instrument, Nanos);
 

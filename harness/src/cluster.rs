@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k2_kafka::{
-    Feeder, Format, KafkaSettings, RegistrySettings, TopicName, TopicSpec, Topics, register,
+    ErrorKind, Feeder, Format, KafkaSettings, RegistrySettings, TopicName, TopicSpec, Topics,
+    register,
 };
 use k2_model::{InstrumentTable, Origin, Reject};
 use k2_operators::ingest::KafkaInput;
@@ -16,6 +17,7 @@ use crate::parts::{Broker, BrokerOptions, Parts, Registry};
 
 /// How long the last messages may take to be confirmed.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
+const NO_REGISTRY: &str = "the topics' schemas need a registry: name it with --registry";
 
 /// A broker and a registry.
 pub struct Cluster {
@@ -38,20 +40,7 @@ impl Cluster {
     /// # Panics
     /// If the broker or the registry will not.
     pub fn create_topics(&self, venue: &str, partitions: i32, format: Format) {
-        let topics = Topics::connect(&self.settings()).expect("the broker is up");
-        let names =
-            TopicName::all_of(venue, &InstrumentTable::shipped()).expect("a venue has topics");
-        let spec = |name| TopicSpec { partitions, ..TopicSpec::new(name) };
-        let specs: Vec<_> = names.iter().map(spec).collect();
-        topics.create(&specs).expect("the broker makes topics");
-        if format == Format::Raw {
-            return;
-        }
-        let settings = self.settings().registry.expect("a cluster has a registry");
-        let registry = k2_kafka::Registry::new(&settings).expect("its URL is one");
-        for name in names {
-            register(&registry, &name).expect("the registry takes our schema");
-        }
+        create_topics(&self.settings(), venue, partitions, format).expect("both are up");
     }
 
     /// Writes all lines of `bytes`, which are messages of `venue`, and waits until they are in the
@@ -69,6 +58,27 @@ impl Cluster {
         flushed.expect("everything is delivered");
         unwritten
     }
+}
+
+/// Makes the topics of `venue`, if they are not there; their names. Those of Avro get their schemas.
+///
+/// # Errors
+/// The broker or the registry will not, or there is no registry for the schemas.
+pub fn create_topics(
+    settings: &KafkaSettings,
+    venue: &str,
+    partitions: i32,
+    format: Format,
+) -> k2_kafka::Result<Vec<TopicName>> {
+    let names = TopicName::all_of(venue, &InstrumentTable::shipped())?;
+    let specs = names.iter().map(|name| TopicSpec { partitions, ..TopicSpec::new(name) });
+    Topics::connect(settings)?.create(&specs.collect::<Vec<_>>())?;
+    if format == Format::Avro {
+        let none = || k2_kafka::Error::new(ErrorKind::Setting, NO_REGISTRY);
+        let registry = k2_kafka::Registry::new(settings.registry.as_ref().ok_or_else(none)?)?;
+        names.iter().try_for_each(|name| register(&registry, name).map(drop))?;
+    }
+    Ok(names)
 }
 
 /// How K2 finds a broker and a registry that are not secured.

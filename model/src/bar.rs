@@ -22,6 +22,11 @@ pub enum Timeframe {
 impl Timeframe {
     pub const ALL: [Self; 6] = [Self::M1, Self::M5, Self::M15, Self::M30, Self::H1, Self::D1];
 
+    /// The one of that name, as [`Timeframe::as_str`] has it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     /// As in the view's name, `ohlcv_1m`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -57,7 +57,7 @@ impl fmt::Display for Nanos {
 /// Year, month and day of a day number in the proleptic Gregorian calendar.
 ///
 /// Counts from 0000-03-01, so that the leap day ends its year, in 400-year cycles of 146,097 days.
-fn civil(days_since_1970: i64) -> (i64, i64, i64) {
+pub fn civil(days_since_1970: i64) -> (i64, i64, i64) {
     let days = days_since_1970 + 719_468;
     let (cycle, of_cycle) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_cycle =

@@ -268,8 +268,7 @@ fn no_history() -> Error {
 }
 
 fn timeframe_of(name: &str) -> Option<Timeframe> {
-    let timeframe = name.strip_prefix("ohlcv_")?;
-    Timeframe::ALL.into_iter().find(|known| known.as_str() == timeframe)
+    Timeframe::named(name.strip_prefix("ohlcv_")?)
 }
 
 #[derive(Debug)]

@@ -148,8 +148,7 @@ impl Engine {
             Source::Live(live) => (live.frontier(), live.cold()),
             Source::Offline(pin) => (pin().frontier, pin()),
         };
-        let anchor = cold.tables.get(&Table::ANCHOR);
-        (frontier.max(cold.frontier), anchor.and_then(|anchor| anchor.snapshot_id))
+        (frontier.max(cold.frontier), cold.snapshot_id(Table::ANCHOR))
     }
 
     /// Answers, or says why not. Dropping the future cancels the query.

@@ -9,6 +9,7 @@
 pub mod access;
 mod answer;
 mod at;
+mod background;
 mod catalog;
 mod clocks;
 mod config;
@@ -22,6 +23,7 @@ mod functions;
 mod gaps;
 mod hint;
 pub mod http;
+pub mod literal;
 mod moments;
 pub mod pg;
 mod pg_catalog;

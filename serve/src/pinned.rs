@@ -58,7 +58,7 @@ impl Pinned {
     }
 
     pub(crate) fn snapshot_id(&self, table: Table) -> Option<i64> {
-        self.cold.tables.get(&table)?.snapshot_id
+        self.cold.snapshot_id(table)
     }
 
     pub(crate) fn files(&self, table: Table) -> &[Arc<PlannedFile>] {

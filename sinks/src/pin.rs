@@ -31,6 +31,13 @@ pub struct ColdPin {
     pub(crate) threads: Arc<Threads>,
 }
 
+impl ColdPin {
+    /// Of `table`; `None` while it has no snapshot.
+    pub fn snapshot_id(&self, table: Table) -> Option<i64> {
+        self.tables.get(&table)?.snapshot_id
+    }
+}
+
 /// One table at one snapshot.
 #[derive(Clone, Debug)]
 pub struct TablePin {

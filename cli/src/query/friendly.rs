@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use k2_model::time::NANOS_PER_MILLI;
 use k2_model::{Nanos, Timeframe};
+use k2_serve::literal::text as quoted;
 use k2_serve::{At, Format, parse_at, parse_time};
 
 use super::Written;
@@ -122,10 +123,10 @@ pub struct Feeds {
 #[derive(Args, Debug)]
 struct Range {
     /// From this on: 2024-08-09, or 2024-08-09T09:30:00Z
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<Nanos>,
     /// Before this
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     to: Option<Nanos>,
 }
 
@@ -149,7 +150,7 @@ struct Which {
     limit: Option<u64>,
     /// As it was committed at a snapshot, at a time or under a name: 4711, 2024-08-09T09:30:00Z,
     /// tag:eod
-    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    #[arg(long, value_name = "MOMENT", value_parser = parse_at)]
     at: Option<At>,
 }
 
@@ -182,14 +183,7 @@ impl OfSymbol {
         columns: &str,
     ) -> Result<Written> {
         let mut conditions = self.which.of_symbol(&self.symbol);
-        let of_symbol = conditions.join(" AND ");
-        let (from, to) = match self.window.last {
-            Some(last) => match newest(asked, &self.which.table(table), &of_symbol)? {
-                Some(newest) => (Some(back(newest, last)), None),
-                None => return Err(self.which.none_of(asked, &self.symbol)),
-            },
-            None => self.window.range.bounds()?,
-        };
+        let (from, to) = self.window.bounds(asked, &self.which, &self.symbol, table)?;
         conditions.extend(from.map(|from| format!("ts_event >= {}", from.0)));
         conditions.extend(to.map(|to| format!("ts_event < {}", to.0)));
         let sql = format!(
@@ -205,15 +199,11 @@ impl OfSymbol {
 impl Bars {
     fn ask(&self, asked: &mut Asked, format: Format) -> Result<Written> {
         let mut conditions = self.which.of_symbol(&self.symbol);
-        let (from, to) = match self.window.last {
-            Some(last) => {
-                match newest(asked, &self.which.table("trades"), &conditions.join(" AND "))? {
-                    // The bar that the time falls into is a part of it.
-                    Some(newest) => (Some(self.timeframe.window_start(back(newest, last))), None),
-                    None => return Err(self.which.none_of(asked, &self.symbol)),
-                }
-            }
-            None => self.window.range.bounds()?,
+        let (from, to) = self.window.bounds(asked, &self.which, &self.symbol, "trades")?;
+        let from = match self.window.last {
+            // The bar that the time falls into is a part of it.
+            Some(_) => from.map(|from| self.timeframe.window_start(from)),
+            None => from,
         };
         conditions.extend(from.map(|from| format!("window_start >= '{from}'")));
         conditions.extend(to.map(|to| format!("window_start < '{to}'")));
@@ -288,6 +278,24 @@ impl Feeds {
     fn sql(&self) -> String {
         let of_venue = self.venue.as_deref().map_or_else(|| "true".into(), is_venue);
         format!("SELECT * FROM feed_health WHERE {of_venue} ORDER BY venue, data_type")
+    }
+}
+
+impl Window {
+    /// The first time, and the time before which. `table` has the records of the symbol.
+    fn bounds(
+        &self,
+        asked: &mut Asked,
+        which: &Which,
+        symbol: &str,
+        table: &str,
+    ) -> Result<(Option<Nanos>, Option<Nanos>)> {
+        let Some(last) = self.last else { return self.range.bounds() };
+        let condition = which.of_symbol(symbol).join(" AND ");
+        match newest(asked, &which.table(table), &condition)? {
+            Some(newest) => Ok((Some(back(newest, last)), None)),
+            None => Err(which.none_of(asked, symbol)),
+        }
     }
 }
 
@@ -409,23 +417,9 @@ fn is_venue(venue: &str) -> String {
     format!("venue = {}", quoted(&venue.to_uppercase()))
 }
 
-/// A text in SQL.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 fn timeframe(text: &str) -> Result<Timeframe, String> {
-    let known = Timeframe::ALL.into_iter().find(|known| known.as_str() == text);
-    known.ok_or_else(|| {
+    Timeframe::named(text).ok_or_else(|| {
         let names = Timeframe::ALL.map(Timeframe::as_str).join(", ");
         format!("bars are of {names}")
     })
-}
-
-fn time(text: &str) -> Result<Nanos, k2_serve::Error> {
-    parse_time(text)
-}
-
-fn moment(text: &str) -> Result<At, k2_serve::Error> {
-    parse_at(text)
 }

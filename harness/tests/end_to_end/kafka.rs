@@ -21,7 +21,7 @@ use k2_kafka::Format;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::support::{Scratch, VENUE, wait_until};
+use crate::support::{Scratch, VENUE, is_soon, wait_until};
 
 /// How long anything may take that takes a moment on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,13 +87,11 @@ fn transaction(
 /// Waits until the job has read so many messages.
 fn wait_for_records(job: &Job, records: u64) {
     let metrics = job.metrics();
-    let is_read = || metrics.ingest_records.get() >= records;
-    for _ in 0..PATIENCE.as_millis() {
-        if is_read() {
-            return;
-        }
-        assert!(!job.is_finished(), "the job has ended by itself");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    panic!("waited in vain for {records} records: {} are read", metrics.ingest_records.get());
+    let is_read = is_soon(|| {
+        let is_read = metrics.ingest_records.get() >= records;
+        assert!(is_read || !job.is_finished(), "the job has ended by itself");
+        is_read
+    });
+    let read = metrics.ingest_records.get();
+    assert!(is_read, "waited in vain for {records} records: {read} are read");
 }

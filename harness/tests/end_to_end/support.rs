@@ -168,14 +168,19 @@ impl Case {
 }
 
 /// Waits until `is_true`, but not for ever: what stands still is a failure.
-pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, is_true: impl FnMut() -> bool) {
+    assert!(is_soon(is_true), "waited in vain until {what}");
+}
+
+/// Whether it is so within a minute.
+pub fn is_soon(mut is_true: impl FnMut() -> bool) -> bool {
     for _ in 0..60_000 {
         if is_true() {
-            return;
+            return true;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    panic!("waited in vain until {what}");
+    false
 }
 
 /// Seeded choices.

@@ -19,6 +19,7 @@ pub use bucket::{Bucket, Rate};
 pub use gate::Concurrency;
 pub(crate) use gate::Gate;
 pub use key::NewKey;
+pub(crate) use key::hex;
 pub use ring::{KEYS_FILE, KeyEntry, KeyRing};
 pub use scope::{Scope, Scopes};
 

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow_array::RecordBatch;
 use datafusion::logical_expr::{Expr, col, lit};
 use futures::future::BoxFuture;
 use k2_dataflows::newest::{Wanted, newest};
-use k2_model::Nanos;
+use k2_model::{DataType, Nanos};
 use k2_operators::MarketBatch;
 use k2_operators::market_batch::MarketRecord;
 
@@ -61,15 +62,35 @@ impl Engine {
         wanted: Newest<'a>,
         correlation_id: String,
     ) -> BoxFuture<'a, Result<Option<Answer>>> {
-        Box::pin(async move {
-            match self.0.source {
-                Source::Live(_) => {
-                    self.timed(self.0.config.limits, self.newest_live::<R>(wanted, correlation_id))
-                        .await
-                }
-                Source::Offline(_) => Ok(None),
-            }
-        })
+        Box::pin(self.in_memory(self.newest_live::<R>(wanted, correlation_id)))
+    }
+
+    /// What `answering` finds in memory, where there is any.
+    pub(super) async fn in_memory(
+        &self,
+        answering: impl Future<Output = Result<Option<Answer>>>,
+    ) -> Result<Option<Answer>> {
+        match self.0.source {
+            Source::Live(_) => self.timed(self.0.config.limits, answering).await,
+            Source::Offline(_) => Ok(None),
+        }
+    }
+
+    /// The answer of rows in memory that fulfil `constraint`.
+    pub(super) async fn answer_from_memory(
+        &self,
+        pinned: Arc<Pinned>,
+        (data_type, constraint): (DataType, &Constraint),
+        batch: RecordBatch,
+        correlation_id: String,
+    ) -> Result<Answer> {
+        let (schema, rows) = (batch.schema(), batch.num_rows());
+        let scope = self.scope(pinned, BTreeMap::new());
+        scope.trace.touch(Some(data_type), constraint);
+        scope.trace.rows(Side::Live).fetch_add(rows as u64, Ordering::Relaxed);
+        let meta = self.meta(&scope, correlation_id).await?;
+        let batches = if rows == 0 { Vec::new() } else { vec![batch] };
+        Ok(Answer { schema, batches, meta })
     }
 
     async fn newest_live<R: NewestRow>(
@@ -82,15 +103,10 @@ impl Engine {
         let Some(rows) = rows_in_memory::<R>(&pinned, wanted, from, &constraint) else {
             return Ok(None);
         };
-        let schema = schema::of_table(R::TABLE);
-        let batch = batch_of(&schema, &rows);
+        let batch = batch_of(&schema::of_table(R::TABLE), &rows);
         let batch = batch.map_err(|error| Error::internal("write live rows").with_source(error))?;
-        let scope = self.scope(pinned, BTreeMap::new());
-        scope.trace.touch(Some(R::DATA_TYPE), &constraint);
-        scope.trace.rows(Side::Live).fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let meta = self.meta(&scope, correlation_id).await?;
-        let batches = if rows.is_empty() { Vec::new() } else { vec![batch] };
-        Ok(Some(Answer { schema, batches, meta }))
+        let touched = (R::DATA_TYPE, &constraint);
+        self.answer_from_memory(pinned, touched, batch, correlation_id).await.map(Some)
     }
 
     /// The first time that is wanted, and what rows must fulfil; `None` if nothing tells the time.

@@ -2,17 +2,16 @@
 //!
 //! The same rows in the same order as the general path; `None` wherever the tables are needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{DataType as ArrowType, Field, Schema, SchemaRef};
 use futures::future::BoxFuture;
 use k2_model::{DataType, Instrument, Nanos, Timeframe};
 
+use super::Engine;
 use super::newest::constraint_of;
-use super::{Engine, Source};
 use crate::answer::Answer;
 use crate::clocks;
 use crate::error::{Error, Result};
@@ -20,7 +19,6 @@ use crate::functions::finality;
 use crate::pinned::Pinned;
 use crate::request::Request;
 use crate::schema::BARS;
-use crate::tables::counted::Side;
 use crate::views::bars::{self, Entry};
 
 /// Which bars are wanted.
@@ -50,13 +48,7 @@ impl Engine {
         wanted: NewestBars<'a>,
         correlation_id: String,
     ) -> BoxFuture<'a, Result<Option<Answer>>> {
-        Box::pin(async move {
-            if matches!(self.0.source, Source::Offline(_)) {
-                return Ok(None);
-            }
-            let answering = self.newest_bars_live(wanted, correlation_id);
-            self.timed(self.0.config.limits, answering).await
-        })
+        Box::pin(self.in_memory(self.newest_bars_live(wanted, correlation_id)))
     }
 
     async fn newest_bars_live(
@@ -75,12 +67,8 @@ impl Engine {
         let lateness_ns = self.0.config.lateness_ns;
         let batch = batch_of(&pinned, wanted.timeframe, &entries, lateness_ns);
         let batch = batch.map_err(|error| Error::internal("write bars").with_source(error))?;
-        let scope = self.scope(pinned, BTreeMap::new());
-        scope.trace.touch(Some(DataType::Trades), &constraint);
-        scope.trace.rows(Side::Live).fetch_add(entries.len() as u64, Ordering::Relaxed);
-        let meta = self.meta(&scope, correlation_id).await?;
-        let batches = if entries.is_empty() { Vec::new() } else { vec![batch] };
-        Ok(Some(Answer { schema: schema(), batches, meta }))
+        let touched = (DataType::Trades, &constraint);
+        self.answer_from_memory(pinned, touched, batch, correlation_id).await.map(Some)
     }
 }
 
@@ -98,11 +86,11 @@ fn entries_in_memory(
     let (first, last) = wanted.starts;
     let from = bars::bars_from(pinned);
     let lower = from.map_or(first, |from| from.max(first));
-    let at = Timeframe::ALL.iter().position(|known| *known == wanted.timeframe)?;
     let mut entries: Vec<Entry> = Vec::new();
     for views in pinned.views()? {
         for instrument in instruments.iter().filter(|_| lower <= last) {
-            let bars = views.bars[at].range((*instrument, lower)..=(*instrument, last));
+            let bars =
+                views.bars_of(wanted.timeframe).range((*instrument, lower)..=(*instrument, last));
             let newest = bars.rev().take(wanted.rows);
             entries.extend(newest.map(|((instrument, start), bar)| (*instrument, *start, *bar)));
         }

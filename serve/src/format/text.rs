@@ -13,6 +13,7 @@ use arrow_array::{Array, ArrayRef, PrimitiveArray};
 use arrow_cast::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use k2_model::Decimal;
+use k2_model::time::civil;
 
 /// One column's values, ready to be written.
 pub(crate) struct Column {
@@ -289,16 +290,7 @@ impl<T: ArrowPrimitiveType<Native = i64>> Values for Moments<T> {
 fn put_moment(seconds: i64, out: &mut String) {
     const SECONDS_A_DAY: i64 = 86_400;
     let (days, of_day) = (seconds.div_euclid(SECONDS_A_DAY), seconds.rem_euclid(SECONDS_A_DAY));
-    // Counted from 0000-03-01, so that the leap day ends its year, in cycles of 400 years.
-    let days = days + 719_468;
-    let (cycle, of_cycle) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let of_cycle_year =
-        (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let of_year = of_cycle - (365 * of_cycle_year + of_cycle_year / 4 - of_cycle_year / 100);
-    let march_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = cycle * 400 + of_cycle_year + i64::from(month <= 2);
+    let (year, month, day) = civil(days);
     let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
     write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
         .expect("writing to memory cannot fail");

@@ -6,11 +6,11 @@ use axum::response::Response;
 use k2_model::Decimal;
 
 use super::ask::Ask;
-use super::literal;
 use super::page::{INTERVALS, LEVELS, Listing};
 use super::parameters::{Values, invalid};
 use super::records::{conditions, finish};
 use crate::error::{FieldError, Result};
+use crate::literal;
 
 const PROFILE: &str = "volume_profile";
 

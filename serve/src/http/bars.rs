@@ -15,15 +15,15 @@ use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Nanos, Timeframe};
 
 use super::ask::Ask;
-use super::literal;
 use super::page::{BARS, Listing, Page};
 use super::parameters::{Values, invalid};
-use super::records::conditions;
+use super::records::{conditions, finish, times};
 use super::reply::respond;
 use super::symbols;
 use crate::answer::{Answer, Pagination};
 use crate::engine::newest_bars::{self, NewestBars};
 use crate::error::{Error, FieldError, Result};
+use crate::literal;
 use crate::schema::{self, ZONE};
 
 /// Questions of one batch.
@@ -54,9 +54,8 @@ fn listing(timeframe: &str, values: &Values) -> Listing {
 
 pub(super) async fn bars(ask: Ask) -> Result<Response> {
     let named = ask.values.text("timeframe").unwrap_or_default();
-    let timeframe = Timeframe::ALL.into_iter().find(|known| known.as_str() == named);
     let unread = || Error::internal(format!("answer bars: {named} was let pass"));
-    let timeframe = timeframe.ok_or_else(unread)?;
+    let timeframe = Timeframe::named(named).ok_or_else(unread)?;
     list(ask, timeframe).await
 }
 
@@ -66,18 +65,12 @@ pub(super) async fn summaries(ask: Ask) -> Result<Response> {
 
 async fn list(ask: Ask, timeframe: Timeframe) -> Result<Response> {
     let listing = listing(timeframe.as_str(), &ask.values);
-    let first = ask.values.integer("start_time").unwrap_or(i64::MIN);
-    let last = ask.values.integer("end_time").map_or(i64::MAX, |end| end.saturating_sub(1));
-    let starts = (Nanos(first), Nanos(last));
-    let mut page = match newest(&ask, timeframe, starts, ask.values.limit() + 1).await? {
+    let starts = times(&ask.values);
+    let page = match newest(&ask, timeframe, starts, ask.values.limit() + 1).await? {
         Some(answer) => listing.finish(&ask, answer)?,
         None => listing.page(&ask).await?,
     };
-    if page.answer.rows() == 0 && ask.values.text("cursor").is_none() {
-        symbols::check_known(&ask, ask.values.texts("symbol")).await?;
-    }
-    symbols::warn_of_venues(&ask, &mut page.answer);
-    respond(&ask, page).await
+    finish(&ask, page).await
 }
 
 /// The newest bars, if the question is one that memory alone can answer: the first page, as of now.

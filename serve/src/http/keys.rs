@@ -47,7 +47,7 @@ fn check(access: &Access, request: &Request) -> Result<(), Response> {
         let message = format!("read a request: its headers have {bytes} bytes");
         let error = Error::bad_request("headers_too_large", message)
             .with_hint(format!("headers have at most {HEADERS_BYTES_MAX} bytes"));
-        return Err(refusal(error, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        return Err(error.into_response());
     }
     if access.policy() == Policy::Local && !headers.get(header::HOST).is_none_or(names_this_machine)
     {
@@ -56,10 +56,10 @@ fn check(access: &Access, request: &Request) -> Result<(), Response> {
             "without a key only http://localhost and addresses are answered, so that no page of \
              another site can ask; for other names run with --require-keys or --insecure",
         );
-        return Err(refusal(error, StatusCode::MISDIRECTED_REQUEST));
+        return Err(error.into_response());
     }
     let Some(scope) = scope_of(request.uri().path()) else { return Ok(()) };
-    let client = access.identify(key_of(headers)).map_err(unauthorized)?;
+    let client = access.identify(key_of(headers)).map_err(|error| denied(error.into()))?;
     access.admit(&client, scope).map_err(denied)
 }
 
@@ -86,29 +86,16 @@ fn names_this_machine(host: &HeaderValue) -> bool {
     (is_address || is_local) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn refusal(error: Error, status: StatusCode) -> Response {
-    let mut response = error.into_response();
-    *response.status_mut() = status;
-    response
-}
-
-fn unauthorized(error: Error) -> Response {
-    let mut response = refusal(error, StatusCode::UNAUTHORIZED);
-    let challenge = HeaderValue::from_static("Bearer realm=\"k2\"");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    response
-}
-
 fn denied(denied: Denied) -> Response {
-    match (denied.retry_after, denied.error.code()) {
-        (Some(wait), _) => {
-            let mut response = refusal(denied.error, StatusCode::TOO_MANY_REQUESTS);
-            tell_retry(response.headers_mut(), wait);
-            response
-        }
-        (None, "out_of_scope") => refusal(denied.error, StatusCode::FORBIDDEN),
-        (None, _) => unauthorized(denied.error),
+    let mut response = denied.error.into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"k2\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
+    if let Some(wait) = denied.retry_after {
+        tell_retry(response.headers_mut(), wait);
+    }
+    response
 }
 
 /// In whole seconds, as the header has them; never too early.

@@ -1,7 +1,6 @@
 //! HTTP: the engine, health and metrics on one address.
 //!
-//! The server has a runtime of its own, so that neither a slow client nor a heavy query takes a
-//! thread from the dataflow. A client that goes away takes its query with it.
+//! A client that goes away takes its query with it.
 
 mod aggregations;
 mod ask;
@@ -9,7 +8,6 @@ mod bars;
 mod cursor;
 mod health;
 mod keys;
-mod literal;
 mod metrics;
 mod openapi;
 mod page;
@@ -24,7 +22,6 @@ mod symbols;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
@@ -35,6 +32,7 @@ use k2_operators::kit::metrics::Metrics;
 use tokio::sync::oneshot;
 
 use crate::access::Access;
+use crate::background::Background;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Streams;
@@ -76,11 +74,7 @@ impl Default for ServerConfig {
 }
 
 /// A running server. Dropping it stops it.
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Server(Background);
 
 impl Server {
     /// Serves everyone who reaches it, on threads of its own.
@@ -99,53 +93,21 @@ impl Server {
             Error::new(ErrorKind::Unavailable, "server", format!("start the server: {error}"))
                 .with_source(error)
         };
-        let address = listener.local_addr().map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads.max(1))
-            .thread_name("k2-http")
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(failed)?
-        };
-        let (stop, stopped) = oneshot::channel();
-        let serve = move || {
+        let serve = move |listener, stopped| {
             let streams = Streams::new(&state.engine, Arc::clone(&state.metrics));
             let router = guarded_router(state, config, access).layer(Extension(streams.clone()));
-            runtime.block_on(serve(listener, router, streams, stopped, config.drain_max));
-            runtime.shutdown_timeout(Duration::from_secs(1));
+            serve(listener, router, streams, stopped, config.drain_max)
         };
-        let thread = std::thread::Builder::new().name("k2-http-main".to_owned());
-        let thread = thread.spawn(serve).map_err(failed)?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Background::start("k2-http", listener, config.threads, serve).map(Self).map_err(failed)
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// Answers what has been asked, for as long as a shutdown may take, then stops.
-    pub fn stop(mut self) {
-        self.halt();
-    }
-
-    fn halt(&mut self) {
-        // A server that has stopped by itself hears nothing any more.
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the server's thread has panicked");
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.halt();
+    pub fn stop(self) {
+        drop(self);
     }
 }
 

@@ -15,9 +15,9 @@ use k2_sinks::At;
 
 use super::ask::Ask;
 use super::cursor::{Cursor, Part};
-use super::literal;
 use crate::answer::{Answer, Pagination};
 use crate::error::{Error, Result};
+use crate::literal;
 use crate::request::{AsOf, Request};
 
 /// Rows and where they stand among all that were asked for.

@@ -5,13 +5,13 @@ use k2_model::time::NANOS_PER_SECOND;
 use k2_model::{Nanos, Quote, Trade};
 
 use super::ask::Ask;
-use super::literal;
 use super::page::{Listing, Page, RECORDS};
 use super::parameters::Values;
 use super::reply::respond;
 use super::symbols;
 use crate::engine::newest::{Newest, NewestRow, Since};
 use crate::error::Result;
+use crate::literal;
 
 pub(super) const SIDES: &[&str] = &["BUY", "SELL", "SELL_SHORT", "UNKNOWN"];
 
@@ -68,14 +68,7 @@ pub(super) async fn quotes(ask: Ask) -> Result<Response> {
 }
 
 async fn list<R: NewestRow>(ask: &Ask, table: &str) -> Result<Response> {
-    let listing = Listing {
-        from: table.to_owned(),
-        columns: None,
-        conditions: conditions(&ask.values, "ts_event", nanos),
-        order: RECORDS,
-        is_descending: true,
-        times: Some(times(&ask.values)),
-    };
+    let listing = listing(table, &ask.values);
     let page = match of_memory::<R>(ask, &listing, Since::Time(times(&ask.values).0)).await? {
         Some(page) => page,
         None => listing.page(ask).await?,
@@ -87,14 +80,7 @@ pub(super) async fn recent(ask: Ask) -> Result<Response> {
     // The window ends with the venue's own clock, so that a replay of last year has one too.
     let minutes = ask.values.integer("window_minutes").unwrap_or_default();
     let window_ns = minutes * 60 * NANOS_PER_SECOND;
-    let mut listing = Listing {
-        from: "trades".to_owned(),
-        columns: None,
-        conditions: conditions(&ask.values, "ts_event", nanos),
-        order: RECORDS,
-        is_descending: true,
-        times: Some(times(&ask.values)),
-    };
+    let mut listing = listing("trades", &ask.values);
     let direct = of_memory::<Trade>(&ask, &listing, Since::BeforeNewest { window_ns }).await?;
     let page = match direct {
         Some(page) => page,
@@ -111,8 +97,20 @@ pub(super) async fn recent(ask: Ask) -> Result<Response> {
     finish(&ask, page).await
 }
 
-/// The first and the last event time that is asked for.
-fn times(values: &Values) -> (Nanos, Nanos) {
+/// The records of `table` that `values` ask for, newest first.
+fn listing(table: &str, values: &Values) -> Listing {
+    Listing {
+        from: table.to_owned(),
+        columns: None,
+        conditions: conditions(values, "ts_event", nanos),
+        order: RECORDS,
+        is_descending: true,
+        times: Some(times(values)),
+    }
+}
+
+/// The first and the last time that is asked for.
+pub(super) fn times(values: &Values) -> (Nanos, Nanos) {
     let first = values.integer("start_time").unwrap_or(i64::MIN);
     let last = values.integer("end_time").map_or(i64::MAX, |end| end.saturating_sub(1));
     (Nanos(first), Nanos(last))
@@ -211,16 +209,9 @@ fn filters(values: &Values, bounds: &[(&str, &str)]) -> Vec<String> {
 
 async fn query(ask: &Ask, table: &str, filters: Vec<String>) -> Result<Response> {
     let fields = ask.values.texts("fields");
-    let mut conditions = conditions(&ask.values, "ts_event", nanos);
-    conditions.extend(filters);
-    let listing = Listing {
-        from: table.to_owned(),
-        columns: (!fields.is_empty()).then(|| fields.to_vec()),
-        conditions,
-        order: RECORDS,
-        is_descending: true,
-        times: Some(times(&ask.values)),
-    };
+    let mut listing = listing(table, &ask.values);
+    listing.columns = (!fields.is_empty()).then(|| fields.to_vec());
+    listing.conditions.extend(filters);
     finish(ask, listing.page(ask).await?).await
 }
 
@@ -234,14 +225,8 @@ pub(super) async fn snapshot_query(ask: Ask) -> Result<Response> {
 }
 
 async fn of_type(ask: Ask, is_descending: bool) -> Result<Response> {
-    let listing = Listing {
-        from: ask.values.text("data_type").unwrap_or("trades").to_owned(),
-        columns: None,
-        conditions: conditions(&ask.values, "ts_event", nanos),
-        order: RECORDS,
-        is_descending,
-        times: Some(times(&ask.values)),
-    };
+    let table = ask.values.text("data_type").unwrap_or("trades");
+    let listing = Listing { is_descending, ..listing(table, &ask.values) };
     let page = listing.page(&ask).await?;
     finish(&ask, page).await
 }

@@ -231,9 +231,15 @@ fn status_of(error: &Error) -> StatusCode {
     match (error.kind(), error.code()) {
         (_, "unknown_path") => StatusCode::NOT_FOUND,
         (_, "wrong_method") => StatusCode::METHOD_NOT_ALLOWED,
-        (_, "unknown_symbol" | "unknown_snapshot" | "unknown_tag" | "no_data") => {
-            StatusCode::NOT_FOUND
-        }
+        (
+            _,
+            "unknown_symbol" | "unknown_venue" | "unknown_snapshot" | "unknown_tag" | "no_data",
+        ) => StatusCode::NOT_FOUND,
+        (_, "no_key" | "unknown_key" | "revoked_key") => StatusCode::UNAUTHORIZED,
+        (_, "out_of_scope" | "foreign_origin") => StatusCode::FORBIDDEN,
+        (_, "foreign_host") => StatusCode::MISDIRECTED_REQUEST,
+        (_, "rate_limited") => StatusCode::TOO_MANY_REQUESTS,
+        (_, "headers_too_large") => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         (_, "snapshot_expired") => StatusCode::GONE,
         (_, "not_acceptable") => StatusCode::NOT_ACCEPTABLE,
         (_, "body_too_large") => StatusCode::PAYLOAD_TOO_LARGE,

@@ -6,13 +6,13 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use axum::response::Response;
 
 use super::ask::Ask;
-use super::literal;
 use super::page::{Page, cut};
 use super::records::conditions;
 use super::reply::respond;
 use crate::answer::Pagination;
 use crate::engine::sizes::SIZES;
 use crate::error::Result;
+use crate::literal;
 use crate::schema;
 
 pub(super) fn symbols_schema() -> SchemaRef {

@@ -7,7 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message as Frame, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, Path, Query};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use k2_model::Timeframe;
 
@@ -29,9 +29,8 @@ pub(super) async fn trades(
     parameters: Parameters,
     headers: HeaderMap,
     upgrade: Upgrade,
-) -> Response {
-    let answer = answer(&streams, Subject::Trades, parameters, &headers, upgrade).await;
-    answer.unwrap_or_else(refused)
+) -> Result<Response> {
+    answer(&streams, Subject::Trades, parameters, &headers, upgrade).await
 }
 
 pub(super) async fn bars(
@@ -40,31 +39,14 @@ pub(super) async fn bars(
     parameters: Parameters,
     headers: HeaderMap,
     upgrade: Upgrade,
-) -> Response {
-    let Some(known) = Timeframe::ALL.into_iter().find(|known| known.as_str() == timeframe) else {
+) -> Result<Response> {
+    let known = Timeframe::named(&timeframe).ok_or_else(|| {
         let message = format!("subscribe: there is no timeframe {timeframe:?}");
         let names = Timeframe::ALL.map(Timeframe::as_str).join(", ");
-        return refused(
-            Error::bad_request("unknown_timeframe", message)
-                .with_hint(format!("timeframes are {names}")),
-        );
-    };
-    let answer = answer(&streams, Subject::Bars(known), parameters, &headers, upgrade).await;
-    answer.unwrap_or_else(refused)
-}
-
-/// What is not there is not found.
-fn refused(error: Error) -> Response {
-    let status = match error.code() {
-        "unknown_symbol" | "unknown_venue" => Some(StatusCode::NOT_FOUND),
-        "foreign_origin" => Some(StatusCode::FORBIDDEN),
-        _ => None,
-    };
-    let mut response = error.into_response();
-    if let Some(status) = status {
-        *response.status_mut() = status;
-    }
-    response
+        Error::bad_request("unknown_timeframe", message)
+            .with_hint(format!("timeframes are {names}"))
+    })?;
+    answer(&streams, Subject::Bars(known), parameters, &headers, upgrade).await
 }
 
 async fn answer(

@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 use super::ask::Ask;
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hint::nearest;
 
 /// Names shown where one is unknown.
 const NEAREST_MAX: usize = 3;
@@ -36,21 +37,15 @@ pub(super) async fn check_known(ask: &Ask, symbols: &[String]) -> Result<()> {
         return Ok(());
     }
     let wrong = symbols.join(", ");
-    let nearest = nearest(&symbols[0], &known).join(", ");
+    let known = known.iter().map(String::as_str);
+    let nearest: Vec<&str> = nearest(&symbols[0], known).into_iter().take(NEAREST_MAX).collect();
+    let nearest = nearest.join(", ");
     Err(Error::new(
         ErrorKind::BadRequest,
         "unknown_symbol",
         format!("find {wrong}: there is no such symbol"),
     )
     .with_hint(format!("the nearest are {nearest}; GET /v1/symbols lists all with records")))
-}
-
-fn nearest<'a>(wrong: &str, known: &'a BTreeSet<String>) -> Vec<&'a str> {
-    let wrong = wrong.to_uppercase();
-    let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
-    names.sort_by_cached_key(|name| strsim::damerau_levenshtein(&wrong, &name.to_uppercase()));
-    names.truncate(NEAREST_MAX);
-    names
 }
 
 /// Notes in `answer` that a symbol was asked for without its venue, and there are several.
@@ -79,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_nearest_names_are_found_in_any_case() {
-        let known = ["BTC-USDT", "BTC-USDC", "ETH-USDT", "BTCUSDT"].map(str::to_owned).into();
-        assert_eq!(nearest("btc-usdx", &known)[..2], ["BTC-USDC", "BTC-USDT"]);
+        let known = ["BTC-USDT", "BTC-USDC", "ETH-USDT", "BTCUSDT"];
+        assert_eq!(nearest("btc-usdx", known.into_iter())[..2], ["BTC-USDC", "BTC-USDT"]);
     }
 }

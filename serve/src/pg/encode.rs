@@ -13,12 +13,13 @@ use arrow_schema::ArrowError;
 
 use super::types::{self, PgType, WireType};
 use super::wire::{Form, put_sized};
+use crate::access::hex;
 use crate::format::Column;
 
 /// Days and microseconds from 1970 to 2000, which PostgreSQL counts from.
-const EPOCH_DAYS: i32 = 10_957;
+pub(super) const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 10_957 * MICROS_PER_DAY;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const NANOS_PER_MICRO: i64 = 1_000;
 
@@ -90,9 +91,7 @@ impl Encoder {
             Values::Bool => out.push(if self.array.as_boolean().value(row) { b't' } else { b'f' }),
             Values::Bytes => {
                 out.extend(b"\\x");
-                for byte in self.array.as_binary::<i32>().value(row) {
-                    out.extend(format!("{byte:02x}").bytes());
-                }
+                out.extend(hex(self.array.as_binary::<i32>().value(row)).bytes());
             }
             Values::Moment { column, has_zone } => put_moment(column, row, *has_zone, out),
             Values::Interval => {

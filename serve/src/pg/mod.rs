@@ -22,13 +22,13 @@ mod wire;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::access::Access;
+use crate::background::Background;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use parameter::array_elements;
@@ -60,11 +60,7 @@ impl Default for PgConfig {
 }
 
 /// A running server. Dropping it stops it, and cuts its sessions off.
-pub struct PgServer {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct PgServer(Background);
 
 impl PgServer {
     /// Serves who `access` lets in, on threads of its own.
@@ -78,48 +74,19 @@ impl PgServer {
             let message = format!("serve PostgreSQL's protocol: {error}");
             Error::new(ErrorKind::Unavailable, "server", message).with_source(error)
         };
-        let address = listener.local_addr().map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads.max(1))
-            .thread_name("k2-pg")
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(failed)?
-        };
-        let (stop, stopped) = oneshot::channel();
+        let threads = config.threads;
         let door = Door::new(engine, access, config);
-        let serve = move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = door.let_in(listener) => {}
-                    _asked = stopped => {}
-                }
-            });
-            runtime.shutdown_timeout(Duration::from_secs(1));
+        let serve = async move |listener, stopped| {
+            tokio::select! {
+                () = door.let_in(listener) => {}
+                _asked = stopped => {}
+            }
         };
-        let thread = std::thread::Builder::new().name("k2-pg-main".to_owned());
-        let thread = thread.spawn(serve).map_err(failed)?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Background::start("k2-pg", listener, threads, serve).map(Self).map_err(failed)
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for PgServer {
-    fn drop(&mut self) {
-        // A server that has stopped by itself hears nothing any more.
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread of the PostgreSQL server has panicked");
-        }
+        self.0.address()
     }
 }
 

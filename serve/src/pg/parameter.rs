@@ -4,19 +4,16 @@
 //! with parameters is planned, pruned and answered exactly as one without. The text is cut into
 //! tokens by the parser that reads it afterwards, so that both agree what is a placeholder.
 
-use std::fmt::Write;
-
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use k2_model::time::civil;
 
-use super::encode::numeric_text;
+use super::encode::{EPOCH_DAYS, MICROS_PER_DAY, numeric_text};
 use super::refusal::Refusal;
 use super::types::{self, PgType};
 use super::wire::{Body, Form};
-
-/// Days and microseconds from 1970 to 2000, which PostgreSQL counts from.
-const EPOCH_DAYS: i64 = 10_957;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+use crate::access::hex;
+use crate::literal::text as quoted;
 
 /// One placeholder in a text: `$1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,10 +145,6 @@ pub(super) fn null(oid: u32) -> String {
     sql_type(oid).map_or("NULL".to_owned(), |name| format!("CAST(NULL AS {name})"))
 }
 
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 fn cast(text: &str, oid: u32) -> Option<String> {
     Some(format!("CAST({} AS {})", quoted(text), sql_type(oid)?))
 }
@@ -210,13 +203,7 @@ fn of_binary(kind: PgType, bytes: &[u8]) -> Option<String> {
         types::FLOAT4 => cast(&f32::from_be_bytes(bytes.try_into().ok()?).to_string(), kind.oid)?,
         types::FLOAT8 => cast(&f64::from_be_bytes(bytes.try_into().ok()?).to_string(), kind.oid)?,
         types::NUMERIC => number(&numeric_text(bytes)?),
-        types::BYTEA => {
-            let mut hex = String::with_capacity(2 * bytes.len());
-            bytes.iter().for_each(|byte| {
-                write!(hex, "{byte:02x}").expect("writing to memory cannot fail");
-            });
-            format!("X'{hex}'")
-        }
+        types::BYTEA => format!("X'{}'", hex(bytes)),
         types::DATE => cast(&date_text(i64::from(i32_of()?)), kind.oid)?,
         types::TIME => cast(&time_text(i64_of()?), kind.oid)?,
         types::TIMESTAMP => cast(&moment_text(i64_of()?), kind.oid)?,
@@ -241,7 +228,7 @@ fn of_binary(kind: PgType, bytes: &[u8]) -> Option<String> {
 
 /// `days` since 2000.
 fn date_text(days: i64) -> String {
-    let date = days.saturating_add(EPOCH_DAYS);
+    let date = days.saturating_add(EPOCH_DAYS.into());
     let (year, month, day) = civil(date);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -255,20 +242,6 @@ fn time_text(micros: i64) -> String {
 fn moment_text(micros: i64) -> String {
     let days = micros.div_euclid(MICROS_PER_DAY);
     format!("{}T{}", date_text(days), time_text(micros.rem_euclid(MICROS_PER_DAY)))
-}
-
-/// Year, month and day of a number of days since 1970, counted from March so that the leap day
-/// ends its year, in cycles of 400 years.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (cycle, of_cycle) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let of_cycle_year =
-        (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let of_year = of_cycle - (365 * of_cycle_year + of_cycle_year / 4 - of_cycle_year / 100);
-    let march_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (cycle * 400 + of_cycle_year + i64::from(month <= 2), month, day)
 }
 
 fn array(literals: Option<Vec<String>>) -> Option<String> {

@@ -50,9 +50,8 @@ impl Hub {
         let roster = self.roster.take().filter(|roster| roster.is_of(&pin.versions));
         let roster = roster.unwrap_or_else(|| Arc::new(Roster::of(&pin.versions)));
         self.roster = Some(Arc::clone(&roster));
-        let anchor = pin.cold.tables.get(&Table::ANCHOR);
         let as_of = AsOf {
-            snapshot_id: anchor.and_then(|anchor| anchor.snapshot_id),
+            snapshot_id: pin.cold.snapshot_id(Table::ANCHOR),
             frontier: pin.frontier,
             offsets: pin.offsets,
         };

@@ -8,7 +8,7 @@ use k2_model::{Bar, DataType, Instrument, Nanos, Stream, Time, Timeframe, Trade}
 use k2_operators::MarketRecord;
 
 use crate::clocks;
-use crate::functions::finality::VenueClocks;
+use crate::functions::finality::{VenueClocks, is_past};
 use crate::request::AsOf;
 use crate::stream::log::Log;
 use crate::stream::roster::Roster;
@@ -55,8 +55,7 @@ impl Moment {
                 self.versions.iter().flat_map(|version| version.views.streams.iter()),
             )
         });
-        let clock = clocks.get(venue);
-        clock.is_some_and(|clock| end.0.saturating_add(self.lateness_ns) <= *clock)
+        is_past(end.0, self.lateness_ns, clocks.get(venue).copied())
     }
 
     /// How many unique trades of `instruments` there have ever been.
@@ -113,10 +112,11 @@ impl Moment {
         spellings: &[Instrument],
         start: Nanos,
     ) -> Option<Bar> {
-        let at = place_of(timeframe);
         let bars = spellings.iter().flat_map(|instrument| {
             let key = (*instrument, start);
-            self.versions.iter().filter_map(move |version| version.views.bars[at].get(&key))
+            self.versions
+                .iter()
+                .filter_map(move |version| version.views.bars_of(timeframe).get(&key))
         });
         bars.copied().reduce(|mut sum, bar| {
             sum.merge(&bar);
@@ -131,12 +131,11 @@ impl Moment {
         spellings: &[Instrument],
         most: usize,
     ) -> Vec<Entry> {
-        let at = place_of(timeframe);
         let mut starts: Vec<Nanos> = Vec::new();
         for instrument in spellings {
             let all = (*instrument, Nanos(i64::MIN))..=(*instrument, Nanos(i64::MAX));
             for version in &self.versions {
-                let bars = version.views.bars[at].range(all.clone()).rev().take(most);
+                let bars = version.views.bars_of(timeframe).range(all.clone()).rev().take(most);
                 starts.extend(bars.map(|((_, start), _)| *start));
             }
         }
@@ -148,9 +147,4 @@ impl Moment {
         };
         newest.iter().filter_map(entry).collect()
     }
-}
-
-fn place_of(timeframe: Timeframe) -> usize {
-    let at = Timeframe::ALL.iter().position(|known| *known == timeframe);
-    at.expect("every timeframe has its view")
 }

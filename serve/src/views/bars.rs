@@ -54,8 +54,7 @@ fn collect(
     instruments: Option<&[Instrument]>,
     entries: &mut Vec<Entry>,
 ) {
-    let at = Timeframe::ALL.iter().position(|known| *known == timeframe);
-    let bars = &views.bars[at.expect("every timeframe has its view")];
+    let bars = views.bars_of(timeframe);
     let entry = |((instrument, start), bar): (&BarKey, &Bar)| (*instrument, *start, *bar);
     match instruments {
         Some(instruments) => {

@@ -3,26 +3,26 @@
 use k2_model::{Decimal, Nanos};
 
 /// A text between quotes, with the quotes in it doubled: nothing in it is read as SQL.
-pub(super) fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A list of texts for `IN`.
-pub(super) fn texts(texts: &[String]) -> String {
+pub(crate) fn texts(texts: &[String]) -> String {
     texts.iter().map(|it| text(it)).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn decimal(decimal: Decimal) -> String {
+pub(crate) fn decimal(decimal: Decimal) -> String {
     format!("CAST('{decimal}' AS DECIMAL(38, 12))")
 }
 
 /// A moment, for columns that are timestamps.
-pub(super) fn moment(time: Nanos) -> String {
+pub(crate) fn moment(time: Nanos) -> String {
     format!("arrow_cast({}, 'Timestamp(Nanosecond, Some(\"UTC\"))')", time.0)
 }
 
 /// A column's name between quotes.
-pub(super) fn column(name: &str) -> String {
+pub(crate) fn column(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
