@@ -39,6 +39,7 @@ pub mod input;
 pub mod kafka;
 pub mod lines;
 pub mod messages;
+mod piped;
 pub mod reader;
 pub mod watch;
 

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::batch::FileMark;
 use crate::error::Error;
 use crate::ingest::lines::{HEAD_BYTES, LineReader};
+use crate::ingest::piped::{Piped, Waits};
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -29,6 +30,8 @@ enum From {
     File(PathBuf),
     /// Read once; `None` afterwards.
     Reader(Option<Box<dyn Read + Send>>),
+    /// As a reader, whose bytes come when they come.
+    Piped(Option<(Piped, Waits)>),
 }
 
 impl Input {
@@ -58,8 +61,8 @@ impl Input {
         taken.map_err(|error| Error::read(name, error))?;
         let origin = Origin::new(&format!("{name}-{:016x}", xxh3_64(&head)), 0);
         let whole = decompressed(Box::new(Cursor::new(head).chain(read)));
-        let read = whole.map_err(|error| Error::read(name, error))?;
-        Ok(Self { venue, origin, from: From::Reader(Some(read)) })
+        let piped = whole.and_then(Piped::new).map_err(|error| Error::read(name, error))?;
+        Ok(Self { venue, origin, from: From::Piped(Some(piped)) })
     }
 
     /// A reader that starts at its first byte each time the program starts, known by `name`.
@@ -76,24 +79,35 @@ impl Input {
     pub fn disk_bytes(&self) -> Option<u64> {
         match &self.from {
             From::File(path) => path.metadata().ok().map(|metadata| metadata.len()),
-            From::Reader(_) => None,
+            From::Reader(_) | From::Piped(_) => None,
         }
     }
 
     /// Opens the input at its start, or where an earlier run stopped.
     pub fn open(&mut self, resume: Option<(u64, FileMark)>) -> Result<LineReader, Error> {
         let name = self.origin.source();
-        let read = match &mut self.from {
+        let mut waits = None;
+        let read: Box<dyn Read + Send> = match &mut self.from {
             From::File(path) => {
                 let opened = File::open(&*path).and_then(|file| decompressed(Box::new(file)));
                 opened.map_err(|error| Error::read(&path.display().to_string(), error))?
             }
             From::Reader(read) => read.take().unwrap_or_else(|| Box::new(io::empty())),
+            From::Piped(piped) => match piped.take() {
+                Some((piped, of_it)) => {
+                    waits = Some(of_it);
+                    Box::new(piped)
+                }
+                None => Box::new(io::empty()),
+            },
         };
-        match resume {
-            Some((next_offset, mark)) => LineReader::resume(name, read, next_offset, mark),
-            None => Ok(LineReader::new(name, read)),
-        }
+        let lines = match resume {
+            Some((next_offset, mark)) => LineReader::resume(name, read, next_offset, mark)?,
+            None => LineReader::new(name, read),
+        };
+        // What an earlier run has read must be skipped whole; from there on nothing waits.
+        waits.iter().for_each(Waits::stop);
+        Ok(lines)
     }
 }
 
@@ -117,7 +131,7 @@ impl Input {
     fn shown(&self) -> String {
         match &self.from {
             From::File(path) => path.display().to_string(),
-            From::Reader(_) => self.origin.source().into(),
+            From::Reader(_) | From::Piped(_) => self.origin.source().into(),
         }
     }
 
@@ -127,7 +141,7 @@ impl Input {
             From::File(path) => {
                 path.metadata().ok().map(|found: Metadata| (found.dev(), found.ino()))
             }
-            From::Reader(_) => None,
+            From::Reader(_) | From::Piped(_) => None,
         }
     }
 }

@@ -24,7 +24,6 @@ pub struct LineReader {
     read: Box<dyn Read + Send>,
     /// Read but not yet handed out: from the start of a line.
     carry: Vec<u8>,
-    /// How much of `carry` has been searched for the line end of its first line.
     ended: Option<End>,
     next_offset: u64,
     mark: FileMark,
@@ -142,7 +141,8 @@ impl LineReader {
         Ok(Lines { bytes, first_offset, count, too_long: false })
     }
 
-    /// The next line, if there is one, without taking it.
+    /// The next line, if there is one, without taking it. `None`: the input has ended, or no more
+    /// of it has come.
     pub fn peek(&mut self) -> Result<Option<&[u8]>, Error> {
         let mut wanted = 64 << 10;
         loop {
@@ -156,7 +156,11 @@ impl LineReader {
             if self.carry.len() > LINE_BYTES_MAX {
                 return Ok(Some(&self.carry[..0]));
             }
-            self.fill(wanted)?;
+            let known = self.carry.len();
+            self.fill(wanted.max(known + 1))?;
+            if self.carry.len() == known && self.ended.is_none() {
+                return Ok(None);
+            }
             wanted *= 2;
         }
     }
@@ -172,8 +176,8 @@ impl LineReader {
                 return Ok(Some(end + 1));
             }
             if self.carry.len() < wanted {
-                // The input has ended in a line without an end.
-                let whole = is_whole(&self.carry);
+                // The input has ended in a line without an end, or the rest is still to come.
+                let whole = self.ended.is_some() && is_whole(&self.carry);
                 return Ok(Some(if whole { self.carry.len() } else { 0 }));
             }
             if wanted > LINE_BYTES_MAX {
@@ -199,6 +203,10 @@ impl LineReader {
                 break;
             }
             self.fill(1 << 20)?;
+            if self.carry.is_empty() {
+                // The rest of such a line comes, or the stream ends.
+                std::thread::yield_now();
+            }
         }
         let first_offset = self.next_offset;
         self.next_offset += 1;
@@ -206,7 +214,7 @@ impl LineReader {
         Ok(Lines { bytes, first_offset, count: 1, too_long: true })
     }
 
-    /// Reads until `wanted` bytes are at hand or the input has ended.
+    /// Reads until `wanted` bytes are at hand, the input has ended, or no more of it has come.
     fn fill(&mut self, wanted: usize) -> Result<(), Error> {
         while self.carry.len() < wanted && self.ended.is_none() {
             let missing = (wanted - self.carry.len()) as u64;
@@ -215,6 +223,10 @@ impl LineReader {
             match read {
                 Ok(_) if self.carry.len() < wanted => self.ended = Some(End::Whole),
                 Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.note_head();
+                    return Ok(());
+                }
                 Err(error) if is_broken(&error) => {
                     self.ended = Some(End::Broken(error.to_string()));
                 }

@@ -38,7 +38,7 @@ pub(super) struct Reader {
 struct Open {
     input: Input,
     lines: LineReader,
-    /// Recorded time of the next line; `None` once the input has ended.
+    /// Recorded time of the next line; `None` while there is none.
     next: Option<Nanos>,
     disk_bytes: Option<u64>,
 }
@@ -102,6 +102,7 @@ impl Reader {
             return Ok(false);
         }
         self.rejects.check(&self.dealer.config.metrics)?;
+        self.look_for_more()?;
         let worked = match self.pace {
             None => self.read_block()?,
             Some(_) => self.read_due()?,
@@ -110,7 +111,7 @@ impl Reader {
             return Ok(true);
         }
         self.dealer.close_epoch(false);
-        if self.inputs.iter().all(|open| open.next.is_none()) && self.dealer.config.exit_at_end {
+        if self.inputs.iter().all(Open::has_ended) && self.dealer.config.exit_at_end {
             return Ok(false);
         }
         let now = self.dealer.clock.now();
@@ -119,8 +120,15 @@ impl Reader {
             self.reopen_grown()?;
             self.dealer.tick();
         }
-        self.dealer.clock.sleep(IDLE);
+        let is_awaited = self.inputs.iter().any(Open::is_awaited);
+        let nap = if is_awaited { IDLE.min(self.dealer.config.epoch_time) } else { IDLE };
+        self.dealer.clock.sleep(nap);
         Ok(true)
+    }
+
+    /// Looks whether more has come of streams that had none left.
+    fn look_for_more(&mut self) -> Result<(), Error> {
+        self.inputs.iter_mut().filter(|open| open.is_awaited()).try_for_each(Open::note_next)
     }
 
     /// Deals one block of the input whose next line is the oldest.
@@ -264,6 +272,15 @@ impl Open {
         let line = self.lines.peek()?;
         self.next = line.map(|line| recorded_time(line).unwrap_or(Nanos(i64::MIN + 1)));
         Ok(())
+    }
+
+    /// Whether its next line has yet to come.
+    fn is_awaited(&self) -> bool {
+        self.next.is_none() && !self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.next.is_none() && self.lines.end().is_some()
     }
 
     fn ended(&self) -> Option<Ended> {
