@@ -70,6 +70,6 @@ fn open_gaps(live: &Live) -> (u64, u64) {
         return (0, 0);
     }
     let pin = live.pin();
-    let gaps = pin.versions.iter().flat_map(|version| &version.views.gaps_open);
+    let gaps = pin.versions.iter().flat_map(|version| version.views.gaps_open.iter());
     gaps.fold((0, 0), |(gaps, missing), gap| (gaps + 1, missing + gap.missing()))
 }

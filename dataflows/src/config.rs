@@ -12,6 +12,7 @@ pub struct JobConfig {
     pub ingest: IngestKeys,
     pub commit: CommitKeys,
     pub sequence: SequenceKeys,
+    pub tail: TailKeys,
     pub views: ViewKeys,
     pub streams: StreamKeys,
     pub gaps: SeverityLevels,
@@ -40,6 +41,12 @@ pub struct CommitKeys {
 pub struct SequenceKeys {
     pub id_window_hours: u64,
     pub id_window_bytes: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TailKeys {
+    pub bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use k2_model::time::NANOS_PER_SECOND;
-use k2_model::{Depth, Gap, InstrumentTable, Offsets, Quote, Time, Trade};
+use k2_model::{Depth, Gap, InstrumentTable, Nanos, Offsets, Quote, Time, Trade};
 use k2_operators::ingest::{
     Clock, Ended, IngestConfig, IngestStart, Inputs, RejectWatch, Source, SourceEnd, Stop, spawn,
 };
@@ -20,11 +20,11 @@ use k2_operators::state::StateError;
 use k2_operators::{Numbered, SavedState, SourceMark};
 use k2_sinks::flow::Failure;
 use k2_sinks::flow::{CommitterThread, MintConfig, spawn_committer};
-use k2_sinks::{ColdPin, Lake, Table};
+use k2_sinks::{ColdPin, Lake, PlannedFile, Table};
 use timely::worker::Worker;
 
 use crate::config::JobConfig;
-use crate::live::Live;
+use crate::live::{Live, TailConfig};
 use crate::market::{MarketConfig, Shared, market};
 use crate::seed::{BarSeeds, seed_bars};
 use crate::views::bars::BarsConfig;
@@ -263,6 +263,7 @@ fn configs(
             .saturating_mul(3_600 * NANOS_PER_SECOND),
         bytes_max: config.sequence.id_window_bytes,
     };
+    let tail = tail_config(&config, &shared.lake.pin(), workers);
     let mut committer = Some(committer);
     let mut all = BTreeMap::new();
     for (worker, source) in ends.into_iter().enumerate() {
@@ -302,6 +303,7 @@ fn configs(
                     from: bars.from,
                     horizon_ns: crate::seed::horizon_ns(config.views.horizon_hours),
                 },
+                tail,
                 stored_rejects: lake.table_offsets(Table::Rejects),
                 stored_gaps: lake.table_offsets(Table::Gaps),
                 committer: committer.take(),
@@ -310,6 +312,23 @@ fn configs(
         );
     }
     all
+}
+
+/// One worker's part of what stays in memory.
+fn tail_config(config: &JobConfig, pin: &ColdPin, workers: usize) -> TailConfig {
+    TailConfig {
+        bytes_max: config.tail.bytes / workers,
+        trades_before: newest_stored(pin, Table::Trades),
+        quotes_before: newest_stored(pin, Table::Quotes),
+    }
+}
+
+/// The newest event time in `table`: the least there is if it is empty, the greatest if a file
+/// does not say.
+fn newest_stored(pin: &ColdPin, table: Table) -> Nanos {
+    let files = pin.tables.get(&table).map_or(&[][..], |pinned| &pinned.files);
+    let newest = |file: &Arc<PlannedFile>| file.ts_event.map_or(i64::MAX, |times| times.upper);
+    Nanos(files.iter().map(newest).max().unwrap_or(i64::MIN))
 }
 
 /// What the source has found missing so far, by itself.

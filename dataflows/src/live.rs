@@ -5,22 +5,27 @@
 //! that stood there: reads never stop the dataflow, and never see half an epoch.
 
 mod follower;
+mod gaps;
+mod rows;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
-use imbl::{OrdMap, OrdSet, Vector};
+use imbl::OrdMap;
 use k2_model::{
-    Bar, Gap, GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time,
-    Timeframe, Trade,
+    Bar, GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time, Timeframe,
+    Trade,
 };
+use k2_operators::market_batch::MarketRecord;
 use k2_operators::sequence::StreamCounts;
-use k2_operators::{Batch, Kept, MarketBatch};
+use k2_operators::{Batch, MarketBatch};
 use k2_sinks::ColdPin;
 
 use follower::Queue;
 pub use follower::{EpochMinutes, EpochTrades, Follower, Group, Taken, TradeChunk};
+pub use gaps::{OpenGaps, StreamGaps};
+pub use rows::{Chunk, Left, Rows};
 
 /// How long a pin waits for workers that have not yet come as far as the seam: they are starting.
 const PIN_RETRY: Duration = Duration::from_millis(1);
@@ -50,7 +55,8 @@ pub struct Version {
     pub offsets: OrdMap<Origin, u64>,
 }
 
-/// Rows that are not yet in a published snapshot, by table.
+/// Rows in memory, by table: all that are not yet in a published snapshot, and the newest trades
+/// and quotes of those that are.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
     pub trades: Rows<MarketBatch<Trade>>,
@@ -59,14 +65,64 @@ pub struct Tail {
     pub gaps: Rows<Batch<GapChange>>,
 }
 
-/// Chunks of batches `B` in order of epoch.
-pub type Rows<B> = Vector<Arc<Chunk<B>>>;
+/// What of the rows stays in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct TailConfig {
+    /// Heap bytes on this worker above which committed rows go.
+    pub bytes_max: usize,
+    /// The newest event time in each table before the job began.
+    pub trades_before: Nanos,
+    pub quotes_before: Nanos,
+}
 
-/// The rows of one epoch, in batches `B`. Immutable, shared with readers, dropped whole.
-#[derive(Debug)]
-pub struct Chunk<B> {
-    pub epoch: Time,
-    pub batches: Vec<B>,
+/// Records of which the newest stay in memory when they are committed.
+pub trait Recent: MarketRecord {
+    fn rows(tail: &Tail) -> &Rows<MarketBatch<Self>>;
+}
+
+impl Recent for Trade {
+    fn rows(tail: &Tail) -> &Rows<MarketBatch<Self>> {
+        &tail.trades
+    }
+}
+
+impl Recent for Quote {
+    fn rows(tail: &Tail) -> &Rows<MarketBatch<Self>> {
+        &tail.quotes
+    }
+}
+
+impl Tail {
+    /// No rows yet.
+    pub fn new(config: &TailConfig) -> Self {
+        Self {
+            trades: Rows::beside(config.trades_before),
+            quotes: Rows::beside(config.quotes_before),
+            ..Self::default()
+        }
+    }
+
+    /// Lets go of what is in a published snapshot: of epochs below `seam`. Trades and quotes only
+    /// go, the oldest first, while all rows together take more than `bytes_max`.
+    pub fn trim(&mut self, seam: Time, bytes_max: usize) {
+        self.rejects.trim(seam);
+        self.gaps.trim(seam);
+        while self.bytes() > bytes_max {
+            match (self.trades.oldest_below(seam), self.quotes.oldest_below(seam)) {
+                (Some(trades), Some(quotes)) if quotes < trades => self.quotes.let_go(),
+                (Some(_), _) => self.trades.let_go(),
+                (None, Some(_)) => self.quotes.let_go(),
+                (None, None) => break,
+            }
+        }
+        self.trades.merge(seam);
+        self.quotes.merge(seam);
+    }
+
+    /// Heap bytes of all rows.
+    pub fn bytes(&self) -> usize {
+        self.trades.bytes() + self.quotes.bytes() + self.rejects.bytes() + self.gaps.bytes()
+    }
 }
 
 /// The maintained views of one worker's streams.
@@ -80,7 +136,7 @@ pub struct Views {
     pub latest_trade: OrdMap<Instrument, Trade>,
     pub latest_quote: OrdMap<Instrument, Quote>,
     pub streams: OrdMap<Stream, StreamCounts>,
-    pub gaps_open: OrdSet<Gap>,
+    pub gaps_open: OpenGaps,
 }
 
 impl Views {
@@ -88,6 +144,21 @@ impl Views {
     pub fn bars_of(&self, timeframe: Timeframe) -> &OrdMap<BarKey, Bar> {
         let at = Timeframe::ALL.iter().position(|known| *known == timeframe);
         &self.bars[at.expect("every timeframe has its view")]
+    }
+}
+
+impl Version {
+    /// Whether no row of `instruments` that is at or after `from` has left the worker's memory.
+    /// `None`: of all.
+    pub fn holds<R: Recent>(&self, instruments: Option<&[Instrument]>, from: Nanos) -> bool {
+        let left = R::rows(&self.tail).left();
+        match instruments {
+            // What was stored before may be of instruments that no stream is known of.
+            Some(some) => {
+                left.before() < from && some.iter().all(|one| left.newest_of(*one) < from)
+            }
+            None => left.newest() < from,
+        }
     }
 }
 
@@ -209,45 +280,27 @@ impl LivePin {
     ) -> impl Iterator<Item = &'a Arc<Chunk<B>>> {
         let (low, high) = (self.cold.frontier, self.frontier);
         let tails = self.versions.iter().map(move |version| pick(&version.tail));
-        tails.flatten().filter(move |chunk| low <= chunk.epoch && chunk.epoch < high)
+        tails.flat_map(move |rows| rows.of_epochs(low..high))
+    }
+
+    /// All rows in memory that may be at or after `from`, on either side of the seam. With what
+    /// [`LivePin::holds`] says of the instruments that are asked for, nothing else is needed.
+    pub fn recent<'a, R: Recent + 'a>(
+        &'a self,
+        from: Nanos,
+    ) -> impl Iterator<Item = &'a Arc<Chunk<MarketBatch<R>>>> {
+        let frontier = self.frontier;
+        let tails = self.versions.iter().map(|version| R::rows(&version.tail));
+        tails.flat_map(move |rows| rows.since(from, frontier))
+    }
+
+    /// Whether memory has every row of `instruments` that is at or after `from`. `None`: of all.
+    pub fn holds<R: Recent>(&self, instruments: Option<&[Instrument]>, from: Nanos) -> bool {
+        self.versions.iter().all(|version| version.holds::<R>(instruments, from))
     }
 
     /// The window start from which all workers hold all bars in memory; `None`: they hold all.
     pub fn bars_from(&self) -> Option<Nanos> {
         self.versions.iter().filter_map(|version| version.views.bars_from).max()
     }
-}
-
-impl<B: Kept> Chunk<B> {
-    pub fn new(epoch: Time, batches: Vec<B>) -> Self {
-        Self { epoch, batches }
-    }
-
-    pub fn len(&self) -> usize {
-        self.batches.iter().map(Kept::len).sum()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.batches.iter().all(Kept::is_empty)
-    }
-
-    pub fn rows(&self) -> impl Iterator<Item = B::Row> + '_ {
-        self.batches.iter().flat_map(Kept::rows)
-    }
-
-    /// Heap bytes of the rows themselves.
-    pub fn bytes(&self) -> usize {
-        self.batches.iter().map(Kept::bytes).sum()
-    }
-}
-
-/// Drops the chunks below `frontier`, which are in a published snapshot. Answers how many heap
-/// bytes of rows they held.
-pub fn trim<B: Kept>(rows: &mut Rows<B>, frontier: Time) -> usize {
-    let stays = rows.iter().position(|chunk| chunk.epoch >= frontier).unwrap_or(rows.len());
-    let bytes = rows.iter().take(stays).map(|chunk| chunk.bytes()).sum();
-    if stays > 0 {
-        *rows = rows.skip(stays);
-    }
-    bytes
 }

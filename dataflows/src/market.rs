@@ -26,7 +26,7 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{Scope, StreamVec};
 
-use crate::live::Live;
+use crate::live::{Live, TailConfig};
 use crate::publish::{Publications, publish};
 use crate::views::bars::{BarsConfig, bars};
 use crate::views::gaps_open::gaps_open;
@@ -42,6 +42,7 @@ pub struct MarketConfig {
     pub quotes: SequenceConfig<Quote>,
     pub depths: SequenceConfig<Depth>,
     pub bars: BarsConfig,
+    pub tail: TailConfig,
     /// Open gaps that the source has found by itself.
     pub lost: Vec<Gap>,
     /// What an earlier run stored beyond the start, and which is not written again.
@@ -109,6 +110,7 @@ pub fn market(scope: Scope<'_, Time>, config: MarketConfig) {
         rows,
         bindings,
         committed,
+        tail: config.tail,
     };
     publish(publications, live, metrics);
 }

@@ -31,7 +31,7 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::live::{BarKey, Chunk, Live, Rows, TradeChunk, Version, trim};
+use crate::live::{BarKey, Chunk, Live, Rows, Tail, TailConfig, TradeChunk, Version};
 use crate::views::bars::Bars;
 
 /// All that is published.
@@ -44,6 +44,7 @@ pub struct Publications<'scope> {
     pub rows: TableStreams<'scope>,
     pub bindings: StreamVec<'scope, Time, Binding>,
     pub committed: StreamVec<'scope, Time, Committed>,
+    pub tail: TailConfig,
 }
 
 /// The changes of one open epoch.
@@ -71,15 +72,14 @@ type Open = Rc<RefCell<BTreeMap<Time, Changes>>>;
 pub fn publish(publications: Publications<'_>, live: Arc<Live>, metrics: Arc<Metrics>) {
     let scope = publications.bindings.scope();
     let open = Open::default();
-    let committed = publications.committed.clone();
+    let (committed, tail) = (publications.committed.clone(), publications.tail);
     let ticks = scope.concatenate(absorb_all(publications, &open));
     let worker = scope.index();
     let mut builder = OperatorBuilder::new("Publish".into(), scope);
     let mut ticks = builder.new_input(ticks, Pipeline);
     let mut committed = builder.new_input(committed, Pipeline);
     builder.build(move |_capabilities| {
-        let version = Version::default();
-        let mut publisher = Publisher { version, seam: 0, added: Vec::new(), metrics };
+        let mut publisher = Publisher::new(tail, metrics);
         // What is closed here as far as readers know.
         let mut published = 0;
         move |frontiers| {
@@ -169,10 +169,25 @@ struct Publisher {
     seam: Time,
     /// The trades of the epochs that are about to be published.
     added: Vec<TradeChunk>,
+    /// Committed rows go while all of this worker's take more.
+    tail_bytes_max: usize,
+    /// What this worker has added to the gauge.
+    tail_bytes: u64,
     metrics: Arc<Metrics>,
 }
 
 impl Publisher {
+    fn new(config: TailConfig, metrics: Arc<Metrics>) -> Self {
+        Self {
+            version: Version { tail: Tail::new(&config), ..Version::default() },
+            seam: 0,
+            added: Vec::new(),
+            tail_bytes_max: config.bytes_max,
+            tail_bytes: 0,
+            metrics,
+        }
+    }
+
     fn apply(&mut self, epoch: Time, changes: Changes) -> Version {
         let version = &mut self.version;
         version.from = epoch + 1;
@@ -191,13 +206,10 @@ impl Publisher {
             }
         }
         let tail = &mut version.tail;
-        let appended = append(&mut tail.trades, epoch, changes.trades)
-            + append(&mut tail.quotes, epoch, changes.quotes)
-            + append(&mut tail.rejects, epoch, changes.rejects)
-            + append(&mut tail.gaps, epoch, changes.gaps);
-        let own = tail.trades.last().filter(|chunk| chunk.epoch == epoch);
-        self.added.extend(own.cloned());
-        self.metrics.tail_bytes.add(appended as u64);
+        self.added.extend(append(&mut tail.trades, epoch, changes.trades));
+        append(&mut tail.quotes, epoch, changes.quotes);
+        append(&mut tail.rejects, epoch, changes.rejects);
+        append(&mut tail.gaps, epoch, changes.gaps);
         for (origin, next) in changes.offsets.iter() {
             version.offsets.insert(origin, next);
         }
@@ -211,25 +223,17 @@ impl Publisher {
 
     fn trim(&mut self) -> Version {
         let tail = &mut self.version.tail;
-        let dropped = trim(&mut tail.trades, self.seam)
-            + trim(&mut tail.quotes, self.seam)
-            + trim(&mut tail.rejects, self.seam)
-            + trim(&mut tail.gaps, self.seam);
-        // A gauge: to take away is to add what wraps around.
-        self.metrics.tail_bytes.add((dropped as u64).wrapping_neg());
+        tail.trim(self.seam, self.tail_bytes_max);
+        let bytes = tail.bytes() as u64;
+        // A gauge over all workers: to take away is to add what wraps around.
+        self.metrics.tail_bytes.add(bytes.wrapping_sub(self.tail_bytes));
+        self.tail_bytes = bytes;
         self.version.clone()
     }
 }
 
-/// Answers how many heap bytes the rows have.
-fn append<B: Kept>(rows: &mut Rows<B>, epoch: Time, batches: Vec<B>) -> usize {
-    if batches.is_empty() {
-        return 0;
-    }
-    let chunk = Chunk::new(epoch, batches);
-    let bytes = chunk.bytes();
-    rows.push_back(Arc::new(chunk));
-    bytes
+fn append<B: Kept>(rows: &mut Rows<B>, epoch: Time, batches: Vec<B>) -> Option<Arc<Chunk<B>>> {
+    (!batches.is_empty()).then(|| rows.push(Chunk::new(epoch, batches)))
 }
 
 /// What changes come to, removals first, so that a key's new value is what stays.

@@ -1,7 +1,7 @@
 //! How rows are kept once they are judged: in the order of their instruments, without being moved
 //! more than once.
 
-use k2_model::Instrument;
+use k2_model::{Instrument, Nanos};
 
 use crate::batch::Batch;
 
@@ -17,6 +17,8 @@ pub trait Kept: Clone + Send + Sync + 'static {
     /// Heap bytes of the rows themselves.
     fn bytes(&self) -> usize;
     fn rows(&self) -> impl Iterator<Item = Self::Row> + '_;
+    /// The greatest event time; the greatest there is if rows of this kind have none.
+    fn newest(&self) -> Nanos;
 
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -41,6 +43,10 @@ impl<R: Clone + Send + Sync + 'static> Kept for Batch<R> {
 
     fn rows(&self) -> impl Iterator<Item = R> + '_ {
         self.iter().cloned()
+    }
+
+    fn newest(&self) -> Nanos {
+        Nanos(i64::MAX)
     }
 }
 

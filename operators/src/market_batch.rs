@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use k2_model::Instrument;
+use k2_model::{Instrument, Nanos};
 
 use crate::kept::{Grouping, Groups, Kept};
 
@@ -31,7 +31,15 @@ impl<R> Clone for MarketBatch<R> {
 
 impl<R: MarketRecord> MarketBatch<R> {
     pub fn of<'a>(rows: impl IntoIterator<Item = &'a R>) -> Self {
-        let rows: Vec<R> = rows.into_iter().cloned().collect();
+        Self::of_rows(&rows.into_iter().cloned().collect::<Vec<R>>())
+    }
+
+    /// The rows of `batches`, which came one after the other.
+    pub fn merged<'a>(batches: impl IntoIterator<Item = &'a Self>) -> Self {
+        Self::of_rows(&batches.into_iter().flat_map(Kept::rows).collect::<Vec<R>>())
+    }
+
+    fn of_rows(rows: &[R]) -> Self {
         let mut grouping = Grouping::default();
         let mut places: BTreeMap<Instrument, usize> = BTreeMap::new();
         let mut instruments: Vec<Instrument> = Vec::new();
@@ -43,7 +51,7 @@ impl<R: MarketRecord> MarketBatch<R> {
             grouping.add(at, place);
         }
         grouping.end_block();
-        grouping.keep(&[&rows], |place| instruments[place])
+        grouping.keep(&[rows], |place| instruments[place])
     }
 
     pub fn columns(&self) -> &Arc<MarketColumns> {
@@ -70,6 +78,10 @@ impl<R: MarketRecord> Kept for MarketBatch<R> {
 
     fn rows(&self) -> impl Iterator<Item = R> + '_ {
         self.columns.rows().map(R::of)
+    }
+
+    fn newest(&self) -> Nanos {
+        self.columns.newest()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Request;
-use k2_dataflows::live::{Chunk, Live, Version};
+use k2_dataflows::live::{Chunk, Live, Tail, TailConfig, Version};
 use k2_model::{
     Bar, Coordinates, DataType, Decimal, Instrument, InstrumentTable, Nanos, Origin, Side, Stream,
     Timeframe, Trade, VendorData,
@@ -74,6 +74,12 @@ fn main() {
     }
 }
 
+const NOTHING_BEFORE: TailConfig = TailConfig {
+    bytes_max: usize::MAX,
+    trades_before: Nanos(i64::MIN),
+    quotes_before: Nanos(i64::MIN),
+};
+
 /// Publishes the trades of `seconds`; instrument n trades 1/(n + 1) as often as the first.
 fn fill(live: &Live, first: u64, seconds: u64) {
     let known = InstrumentTable::shipped();
@@ -87,7 +93,8 @@ fn fill(live: &Live, first: u64, seconds: u64) {
         sum + weight
     });
     let mut random = 7_u64;
-    let mut versions = vec![Version::default(); WORKERS];
+    let tail = Tail::new(&NOTHING_BEFORE);
+    let mut versions = vec![Version { tail, ..Version::default() }; WORKERS];
     let epochs = seconds * EPOCHS_A_SECOND;
     let mut sequence = 0;
     for epoch in 0..epochs {
@@ -143,5 +150,5 @@ fn absorb(version: &mut Version, epoch: u64, rows: &[Trade]) {
     for (stream, delta) in counts {
         views.streams.entry(stream).or_default().merge(&delta);
     }
-    version.tail.trades.push_back(Arc::new(Chunk::new(epoch, vec![MarketBatch::of(rows)])));
+    version.tail.trades.push(Chunk::new(epoch, vec![MarketBatch::of(rows)]));
 }

@@ -30,6 +30,14 @@ pub(crate) struct Part {
     pub(crate) all: u64,
 }
 
+impl Part {
+    /// So many are read, of those at the seam or of more.
+    pub(crate) fn reading(self, read: usize) -> Self {
+        let read = read as u64;
+        Self { read, all: self.all.max(read) }
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.read, self.all)

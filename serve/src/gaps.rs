@@ -1,10 +1,12 @@
 //! The open gaps of what was asked for: a part of every answer's meta data.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampNanosecondType};
+use k2_dataflows::live::Views;
 use k2_model::{DataType, Gap, GapCause, Nanos, Severity, SeverityLevels};
 
 use crate::answer::{OpenGap, OpenGaps};
@@ -30,17 +32,48 @@ pub(crate) fn of_touched(moments: &[TouchedGaps]) -> (OpenGaps, bool) {
         };
         open.extend(known.iter().filter(is_touched).map(|(_, gap)| gap));
     }
-    let place = |gap: &OpenGap| (gap.data_type, gap.first_missing);
-    open.sort_by(|a, b| {
-        let names = (&a.venue, &a.symbol).cmp(&(&b.venue, &b.symbol));
-        b.missing.cmp(&a.missing).then(names).then_with(|| place(a).cmp(&place(b)))
-    });
+    open.sort_by(|a, b| worse_first(a, b));
     // One that is open at several moments is one.
     open.dedup();
     let has_halt = open.iter().any(|gap| gap.severity == Severity::Halt.as_str());
     let missing = open.iter().fold(0u64, |sum, gap| sum.saturating_add(gap.missing));
     let shown = open.iter().take(OpenGaps::SHOWN_MAX).map(|gap| (*gap).clone()).collect();
     (OpenGaps { open: open.len() as u64, missing, shown }, has_halt)
+}
+
+/// As [`of_touched`], of one moment whose views are in memory: without looking at each gap.
+pub(crate) fn of_views<'a>(
+    views: impl Iterator<Item = &'a Views>,
+    touched: &[Touched],
+    severity: &SeverityLevels,
+) -> (OpenGaps, bool) {
+    let (mut open, mut missing, mut worst) = (0, 0u64, Vec::<&Gap>::new());
+    for (stream, of_it) in views.flat_map(|views| views.gaps_open.by_stream()) {
+        if touched.iter().any(|scan| scan.covers_stream(stream)) {
+            open += of_it.open();
+            missing = missing.saturating_add(of_it.missing());
+            worst.extend(of_it.worst_first().take(OpenGaps::SHOWN_MAX));
+        }
+    }
+    // As of_touched orders them, before they are written out.
+    worst.sort_by(|a, b| {
+        let key = |gap: &Gap| (gap.stream.data_type.as_str(), gap.first_missing);
+        let names =
+            |gap: &Gap| (gap.stream.instrument.venue.clone(), gap.stream.instrument.symbol.clone());
+        let by_name = names(a).cmp(&names(b));
+        b.missing().cmp(&a.missing()).then(by_name).then_with(|| key(a).cmp(&key(b)))
+    });
+    worst.truncate(OpenGaps::SHOWN_MAX);
+    let has_halt = worst.iter().any(|gap| severity.of(gap.missing()) == Severity::Halt);
+    let shown = worst.into_iter().map(|gap| of_gap(gap, severity).1).collect();
+    (OpenGaps { open, missing, shown }, has_halt)
+}
+
+/// Those with the most missing first; then by name and place.
+fn worse_first(a: &OpenGap, b: &OpenGap) -> Ordering {
+    let place = |gap: &OpenGap| (gap.data_type, gap.first_missing);
+    let names = (&a.venue, &a.symbol).cmp(&(&b.venue, &b.symbol));
+    b.missing.cmp(&a.missing).then(names).then_with(|| place(a).cmp(&place(b)))
 }
 
 pub(crate) fn of_gap(gap: &Gap, severity: &SeverityLevels) -> (DataType, OpenGap) {

@@ -139,8 +139,12 @@ pub(crate) struct Touched {
 
 impl Touched {
     pub(crate) fn covers_gap(&self, gap: &Gap) -> bool {
-        let Stream { instrument, data_type } = gap.stream;
-        self.covers(data_type, &instrument.venue, &instrument.symbol)
+        self.covers_stream(&gap.stream)
+    }
+
+    pub(crate) fn covers_stream(&self, stream: &Stream) -> bool {
+        let Stream { instrument, data_type } = stream;
+        self.covers(*data_type, &instrument.venue, &instrument.symbol)
     }
 
     pub(crate) fn covers(&self, data_type: DataType, venue: &str, symbol: &str) -> bool {

@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use arrow_array::RecordBatch;
 use datafusion::logical_expr::{Expr, col, lit};
 use futures::future::BoxFuture;
-use k2_dataflows::newest::{Wanted, newest};
+use k2_dataflows::live::Recent;
+use k2_dataflows::newest::{Newest as InMemory, Wanted, newest};
 use k2_model::{DataType, Nanos};
 use k2_operators::MarketBatch;
-use k2_operators::market_batch::MarketRecord;
 
 use super::{Engine, Source};
 use crate::answer::Answer;
@@ -29,9 +29,9 @@ use crate::tables::files;
 use crate::tables::rows::{Row, batch_of};
 
 /// Records that are kept as columns: trades and quotes.
-pub(crate) trait NewestRow: Row<Kept = MarketBatch<Self>> + MarketRecord {}
+pub(crate) trait NewestRow: Row<Kept = MarketBatch<Self>> + Recent {}
 
-impl<R: Row<Kept = MarketBatch<R>> + MarketRecord> NewestRow for R {}
+impl<R: Row<Kept = MarketBatch<R>> + Recent> NewestRow for R {}
 
 /// Where the records that are wanted begin.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +161,7 @@ fn clock_of(clocks: &VenueClocks, venue: Option<&str>) -> Option<i64> {
     }
 }
 
-/// The rows, if no file can hold one that belongs among them.
+/// The rows, if no row that belongs among them is in a file alone.
 fn rows_in_memory<R: NewestRow>(
     pinned: &Pinned,
     wanted: Newest<'_>,
@@ -171,7 +171,10 @@ fn rows_in_memory<R: NewestRow>(
     let live = pinned.live.as_ref()?;
     let instruments = pinned.instruments(constraint, R::DATA_TYPE)?;
     let of = Wanted { instruments: &instruments, from, until: wanted.until, rows: wanted.rows };
-    let rows: Vec<R> = newest(live.rows(R::of_tail), &of);
+    let InMemory { rows, is_whole } = newest::<R>(&live.versions, live.frontier, &of);
+    if is_whole {
+        return Some(rows);
+    }
     // An older row can only be wanted while there are too few; one as old could come first.
     let oldest =
         if rows.len() < wanted.rows { None } else { rows.last().map(|row| row.ts_event()) };

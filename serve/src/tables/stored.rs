@@ -13,10 +13,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use k2_dataflows::live::Chunk;
-use k2_model::{DataType, GapChange, Quote, Reject, Trade};
+use k2_model::{DataType, GapChange, Nanos, Quote, Reject, Trade};
 use k2_sinks::Table;
 
 use crate::constraint::{Constraint, Key};
+use crate::engine::newest::NewestRow;
 use crate::explain::{Part, Scan};
 use crate::functions::covered::covered;
 use crate::pinned::{Pinned, Trace};
@@ -103,13 +104,42 @@ impl StoredTable {
         Ok(vec![wanted.finish(read, Side::Iceberg, &self.trace)?])
     }
 
+    /// The live rows at the seam.
     fn live<R: Row>(
         &self,
         wanted: &Wanted<'_>,
         constraint: &Constraint,
         note: &mut Scan,
     ) -> Result<Parts> {
-        let chunks: Vec<Arc<Chunk<R::Kept>>> = self.chunks::<R>().cloned().collect();
+        let from = Nanos(constraint.range(Key::TsEvent).lower);
+        let chunks = self.chunks::<R>().filter(|chunk| chunk.newest() >= from).cloned().collect();
+        self.in_memory::<R>(chunks, wanted, constraint, note)
+    }
+
+    /// All rows that are asked for, if memory has them on either side of the seam.
+    fn held<R: NewestRow>(
+        &self,
+        wanted: &Wanted<'_>,
+        constraint: &Constraint,
+        note: &mut Scan,
+    ) -> Result<Option<Parts>> {
+        let from = Nanos(constraint.range(Key::TsEvent).lower);
+        let instruments = self.pinned.instruments(constraint, R::DATA_TYPE);
+        let live = self.pinned.live.as_ref();
+        let Some(live) = live.filter(|live| live.holds::<R>(instruments.as_deref(), from)) else {
+            return Ok(None);
+        };
+        let chunks = live.recent::<R>(from).cloned().collect();
+        self.in_memory::<R>(chunks, wanted, constraint, note).map(Some)
+    }
+
+    fn in_memory<R: Row>(
+        &self,
+        chunks: Vec<Arc<Chunk<R::Kept>>>,
+        wanted: &Wanted<'_>,
+        constraint: &Constraint,
+        note: &mut Scan,
+    ) -> Result<Parts> {
         if chunks.is_empty() {
             return Ok(Vec::new());
         }
@@ -118,8 +148,8 @@ impl StoredTable {
         if instruments.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        note.chunks.read = note.chunks.all;
-        note.live_rows.read = note.live_rows.all;
+        note.chunks = note.chunks.reading(chunks.len());
+        note.live_rows = note.live_rows.reading(chunks.iter().map(|chunk| chunk.len()).sum());
         let constraint = constraint.clone();
         let as_of = self.pinned.as_of_offsets(self.table);
         let selection = Selection { constraint, instruments, as_of };
@@ -127,6 +157,22 @@ impl StoredTable {
         let parallelism = wanted.state.config().target_partitions();
         let read = TailExec::<R>::new(chunks, selection, schema, parallelism);
         Ok(vec![wanted.finish(Arc::new(read), Side::Live, &self.trace)?])
+    }
+
+    fn both_sides(
+        &self,
+        wanted: &Wanted<'_>,
+        constraint: &Constraint,
+        note: &mut Scan,
+    ) -> Result<Parts> {
+        let mut parts = self.cold(wanted, constraint, note)?;
+        parts.extend(match self.table {
+            Table::Trades => self.live::<Trade>(wanted, constraint, note)?,
+            Table::Quotes => self.live::<Quote>(wanted, constraint, note)?,
+            Table::Rejects => self.live::<Reject>(wanted, constraint, note)?,
+            Table::Gaps => self.live::<GapChange>(wanted, constraint, note)?,
+        });
+        Ok(parts)
     }
 
     fn touched(&self) -> Option<DataType> {
@@ -178,15 +224,17 @@ impl TableProvider for StoredTable {
         let wanted = Wanted::new(state, &self.schema, projection, filters);
         let constraint = Constraint::of(filters);
         self.trace.touch(self.touched(), &constraint);
-        let (mut parts, mut note) = (Vec::new(), self.unread());
+        let (mut parts, mut note) = (Parts::new(), self.unread());
         if !constraint.is_never() {
-            parts.extend(self.cold(&wanted, &constraint, &mut note)?);
-            parts.extend(match self.table {
-                Table::Trades => self.live::<Trade>(&wanted, &constraint, &mut note)?,
-                Table::Quotes => self.live::<Quote>(&wanted, &constraint, &mut note)?,
-                Table::Rejects => self.live::<Reject>(&wanted, &constraint, &mut note)?,
-                Table::Gaps => self.live::<GapChange>(&wanted, &constraint, &mut note)?,
-            });
+            let held = match self.table {
+                Table::Trades => self.held::<Trade>(&wanted, &constraint, &mut note)?,
+                Table::Quotes => self.held::<Quote>(&wanted, &constraint, &mut note)?,
+                Table::Rejects | Table::Gaps => None,
+            };
+            parts = match held {
+                Some(parts) => parts,
+                None => self.both_sides(&wanted, &constraint, &mut note)?,
+            };
         }
         self.trace.plan(note);
         match parts.len() {

@@ -5,7 +5,7 @@ pub mod racing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_dataflows::live::{Chunk, Live, Rows, Version, trim};
+use k2_dataflows::live::{Chunk, Live, Rows, Version};
 use k2_model::record::VendorFields;
 use k2_model::{
     Bar, Coordinates, DataType, Decimal, GapChange, Instrument, InstrumentTable, Nanos, Offsets,
@@ -234,10 +234,7 @@ impl Job {
         self.live.set_cold(pin);
         self.committed = upper;
         for (worker, version) in self.versions.iter_mut().enumerate() {
-            trim(&mut version.tail.trades, upper);
-            trim(&mut version.tail.quotes, upper);
-            trim(&mut version.tail.rejects, upper);
-            trim(&mut version.tail.gaps, upper);
+            version.tail.trim(upper, 0);
             self.live.publish(worker, vec![version.clone()], self.epoch);
         }
     }
@@ -296,9 +293,11 @@ fn absorb(
     owns: impl Fn(Instrument) -> bool,
     owns_rejects: bool,
 ) {
-    fn chunk<B: Kept>(time: u64, batches: Vec<B>) -> Option<Arc<Chunk<B>>> {
+    fn push<B: Kept>(rows: &mut Rows<B>, time: u64, batches: Vec<B>) {
         let chunk = Chunk::new(time, batches);
-        (!chunk.is_empty()).then(|| Arc::new(chunk))
+        if !chunk.is_empty() {
+            rows.push(chunk);
+        }
     }
     let trades: Vec<Trade> =
         epoch.trades.iter().filter(|row| owns(row.instrument)).cloned().collect();
@@ -337,10 +336,10 @@ fn absorb(
         };
     }
     let tail = &mut version.tail;
-    tail.trades.extend(chunk(time, vec![MarketBatch::of(&trades)]));
-    tail.quotes.extend(chunk(time, vec![MarketBatch::of(&quotes)]));
-    tail.gaps.extend(chunk(time, vec![Batch::new(gaps)]));
+    push(&mut tail.trades, time, vec![MarketBatch::of(&trades)]);
+    push(&mut tail.quotes, time, vec![MarketBatch::of(&quotes)]);
+    push(&mut tail.gaps, time, vec![Batch::new(gaps)]);
     if owns_rejects {
-        tail.rejects.extend(chunk(time, vec![Batch::new(epoch.rejects.clone())]));
+        push(&mut tail.rejects, time, vec![Batch::new(epoch.rejects.clone())]);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use k2_dataflows::live::{LivePin, TradeChunk, trim};
-use k2_model::{Coordinates, Nanos, Origin};
+use k2_dataflows::live::{LivePin, TradeChunk};
+use k2_model::{Coordinates, Nanos, Origin, Trade};
 use k2_operators::MarketBatch;
 use k2_sinks::{BatchId, ColdPin, Sealed, Table};
 
@@ -28,6 +28,7 @@ pub struct Racing {
     seams: [u64; WORKERS],
     /// The places of all unique trades so far, with their epochs.
     trades: Vec<(u64, Coordinates)>,
+    rows: Vec<Trade>,
     /// The places of the trades of each snapshot.
     known: BTreeMap<Option<i64>, Vec<Coordinates>>,
     pub commits: usize,
@@ -44,6 +45,7 @@ impl Racing {
             sealed: None,
             seams: [0; WORKERS],
             trades: Vec::new(),
+            rows: Vec::new(),
             known: BTreeMap::new(),
             commits: 0,
         }
@@ -77,6 +79,7 @@ impl Racing {
         }
         let closed = self.job.epoch;
         self.trades.extend(epoch.trades.iter().map(|trade| (closed, trade.at)));
+        self.rows.extend(epoch.trades.iter().cloned());
         let (time, epoch) = (self.job.epoch, Arc::new(epoch));
         self.job.epoch += 1;
         self.job.note_offsets(&epoch);
@@ -134,9 +137,9 @@ impl Racing {
     }
 
     fn publish_trimmed(&mut self, worker: usize, added: Option<TradeChunk>) {
-        let (version, seam) = (&mut self.job.versions[worker], self.seams[worker]);
-        trim(&mut version.tail.trades, seam);
-        trim(&mut version.tail.quotes, seam);
+        let (room, seam) = (self.job.random(60_000) as usize, self.seams[worker]);
+        let version = &mut self.job.versions[worker];
+        version.tail.trim(seam, room);
         let versions = vec![version.clone()];
         self.job.live.publish_with(worker, versions, added.as_slice(), version.from);
     }
@@ -173,6 +176,7 @@ impl Racing {
             self.trades.iter().map(|(_, at)| *at).filter(|at| pin.offsets.covers(*at)).collect();
         expected.sort_unstable();
         assert_eq!(found, expected, "at {} over {}", pin.frontier, pin.cold.frontier);
+        self.check_memory(pin);
         for bars in 0..pin.versions[0].views.bars.len() {
             let versions = pin.versions.iter();
             let counted: u64 = versions
@@ -181,6 +185,20 @@ impl Racing {
                 .sum();
             assert_eq!(counted, expected.len() as u64, "views and rows are of one epoch");
         }
+    }
+
+    /// `SEAM-3`: no row is in memory twice, and none is missing that is newer than what has left.
+    fn check_memory(&self, pin: &LivePin) {
+        let rows = pin.recent::<Trade>(Nanos(i64::MIN)).flat_map(|chunk| chunk.rows());
+        let held: BTreeMap<Coordinates, Trade> = rows.map(|row| (row.at, row)).collect();
+        let count = pin.recent::<Trade>(Nanos(i64::MIN)).map(|chunk| chunk.len()).sum::<usize>();
+        assert_eq!(held.len(), count, "a row is in memory once");
+        for row in self.rows.iter().filter(|row| pin.offsets.covers(row.at)) {
+            let missing = !held.contains_key(&row.at);
+            let told = !pin.holds::<Trade>(Some(&[row.instrument]), row.ts_event);
+            assert!(!missing || told, "{row:?} has left memory untold");
+        }
+        assert!(held.keys().all(|at| pin.offsets.covers(*at)), "nothing is from the future");
     }
 }
 

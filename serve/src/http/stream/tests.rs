@@ -55,10 +55,10 @@ impl Served {
             numbers.map(|number| trade("BTCUSDT", number, number as i64 * SECOND)).collect();
         self.trades += count;
         trades.iter().for_each(|trade| add(&mut self.version, trade));
-        let chunk = Arc::new(Chunk::new(self.epoch, vec![MarketBatch::of(&trades)]));
+        let chunk = Chunk::new(self.epoch, vec![MarketBatch::of(&trades)]);
+        let chunk = self.version.tail.trades.push(chunk);
         self.epoch += 1;
         self.version.from = self.epoch;
-        self.version.tail.trades.push_back(Arc::clone(&chunk));
         self.version.offsets.insert(Origin::new("s", 0), self.trades);
         self.live.publish_with(0, vec![self.version.clone()], &[chunk], self.epoch);
     }

@@ -63,7 +63,7 @@ impl Market {
             if !own.is_empty() {
                 let batch = MarketBatch::of(own);
                 let chunk = Chunk::new(self.epoch, vec![batch.clone()]);
-                version.tail.trades.push_back(Arc::new(chunk));
+                version.tail.trades.push(chunk);
                 batches.push(batch);
             }
         }
