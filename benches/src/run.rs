@@ -116,17 +116,30 @@ pub(crate) fn query(dir: &Path, sql: &str) -> Result<Option<Vec<String>>, Error>
     Ok(output.status.success().then_some(lines))
 }
 
+/// What a job says of itself.
+#[derive(Deserialize)]
+struct JobFile {
+    address: SocketAddr,
+    pg: Option<SocketAddr>,
+}
+
 /// Where the job on `dir` listens, once it says so.
 pub(crate) fn address(dir: &Path) -> Result<SocketAddr, Error> {
-    #[derive(Deserialize)]
-    struct JobFile {
-        address: SocketAddr,
-    }
+    job_file(dir).map(|job| job.address)
+}
+
+/// Where it speaks PostgreSQL's protocol.
+pub(crate) fn pg_address(dir: &Path) -> Result<SocketAddr, Error> {
+    let pg = job_file(dir)?.pg;
+    pg.ok_or_else(|| Error::Command("the job does not speak PostgreSQL's protocol".into()))
+}
+
+fn job_file(dir: &Path) -> Result<JobFile, Error> {
     let (begun, file) = (Instant::now(), dir.join("job.json"));
     while begun.elapsed() < START_PATIENCE {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        if let Ok(JobFile { address }) = serde_json::from_str(&text) {
-            return Ok(address);
+        if let Ok(job) = serde_json::from_str(&text) {
+            return Ok(job);
         }
         std::thread::sleep(POLL);
     }

@@ -1,7 +1,9 @@
 //! What an answer says of itself.
 
+use k2_serve::Meta;
 use serde::Deserialize;
 
+use crate::failure::Result;
 use crate::screen::{self, count};
 
 /// What is said of an answer, besides its rows.
@@ -11,11 +13,12 @@ pub struct AnswerMeta {
     #[serde(default)]
     moments: Vec<Moment>,
     complete: bool,
-    sources: Sources,
+    /// `None` while rows are still to come.
+    sources: Option<Sources>,
     gaps: Gaps,
     deferred: u64,
     warnings: Vec<String>,
-    query_time_ms: f64,
+    query_time_ms: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,9 +45,23 @@ struct Gaps {
 }
 
 impl AnswerMeta {
-    /// Rows that passed the filters of the query's tables.
-    pub fn rows_read(&self) -> u64 {
-        self.sources.iceberg + self.sources.live
+    pub fn of(meta: &Meta) -> Result<Self> {
+        Ok(serde_json::from_value(serde_json::to_value(meta)?)?)
+    }
+
+    /// Whether all rows have been found.
+    pub fn is_whole(&self) -> bool {
+        self.sources.is_some()
+    }
+
+    /// Without what is counted at the end.
+    pub fn so_far(self) -> Self {
+        Self { sources: None, query_time_ms: None, ..self }
+    }
+
+    /// Whether no row passed the filters of the query's tables.
+    pub fn has_read_nothing(&self) -> bool {
+        self.sources.as_ref().is_some_and(|it| it.iceberg + it.live == 0)
     }
 
     /// Says what the rows are rows of: on standard error, out of the way of what reads the rows.
@@ -55,8 +72,10 @@ impl AnswerMeta {
             parts.push(format!("snapshot {snapshot}, frontier {}", as_of.frontier));
         }
         parts.extend(self.moments.iter().map(|moment| format!("besides as of {}", moment.at)));
-        let (iceberg, live) = (count(self.sources.iceberg), count(self.sources.live));
-        parts.push(format!("read {iceberg} rows from tables and {live} live"));
+        if let Some(Sources { iceberg, live }) = self.sources {
+            let (iceberg, live) = (count(iceberg), count(live));
+            parts.push(format!("read {iceberg} rows from tables and {live} live"));
+        }
         if self.gaps.open > 0 {
             let (open, missing) = (count(self.gaps.open), count(self.gaps.missing));
             parts.push(format!("{open} open gaps with {missing} numbers"));
@@ -64,7 +83,7 @@ impl AnswerMeta {
         if self.deferred > 0 {
             parts.push(format!("{} records deferred", count(self.deferred)));
         }
-        parts.push(format!("{:.1} ms", self.query_time_ms));
+        parts.extend(self.query_time_ms.map(|ms| format!("{ms:.1} ms")));
         screen::say(format!("-- {}", parts.join("; ")));
         for warning in &self.warnings {
             screen::say(format!("-- warning: {warning}"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use k2_benches::{Named, dedup, freshness, kafka, replay, restart, storage, subscribers};
+use k2_benches::{Named, dedup, freshness, kafka, query, replay, restart, storage, subscribers};
 use k2_kafka::Format;
 
 use crate::failure::{Failure, Result};
@@ -23,6 +23,7 @@ Examples:
   k2 bench kafka --brokers localhost:9092 --registry http://localhost:8081
   K2_PARTS=target/parts k2 bench freshness --rates 100000 --duration 60s
   k2 bench subscribers --subscribers 1000
+  K2_READERS=target/readers/bin/python k2 bench query --history 200000000
 ";
 
 /// Measure throughput, memory, table size and restart
@@ -138,6 +139,30 @@ enum Bench {
         #[arg(long, value_name = "N", default_value_t = 2)]
         workers: usize,
     },
+    /// How soon does a job answer, from memory, from a month of tables, and across the seam?
+    ///
+    /// With K2_READERS, a Python that has psycopg and DuckDB, also through PostgreSQL's protocol
+    /// and beside DuckDB over the same files.
+    Query {
+        /// Messages in the tables before anything is asked
+        #[arg(long, value_name = "N", default_value_t = 200_000_000)]
+        history: u64,
+        /// Days of event time that they are spread over
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..))]
+        days: u64,
+        /// Messages a second while questions are asked
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        rate: u64,
+        /// Questions for the recent minutes
+        #[arg(long, value_name = "N", default_value_t = 12_000)]
+        samples: u64,
+        /// Rows of each export
+        #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+        export: u64,
+        /// Worker threads of the dataflow
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        workers: usize,
+    },
     /// Read topics and throw the messages away: what `kafka` compares with
     #[command(hide = true)]
     Read {
@@ -184,6 +209,20 @@ pub fn run(args: BenchArgs) -> Result {
                 workers,
             };
             subscribers::subscribers(&options)
+        }
+        Bench::Query { history, days, rate, samples, export, workers } => {
+            let python = std::env::var_os("K2_READERS").map(PathBuf::from);
+            let progress = |what: &str| screen::say(format!("-- {what}"));
+            query::query(&query::QueryBench {
+                history,
+                days,
+                rate,
+                samples,
+                export,
+                workers,
+                python,
+                progress,
+            })
         }
         Bench::Read { cluster } => return read(&cluster),
         Bench::Dedup { trades, streams } => dedup::dedup(&dedup::Dedup { trades, streams }),

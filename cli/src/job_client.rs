@@ -1,14 +1,17 @@
 //! Asks a running job over HTTP, on loopback.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use bytes::Bytes;
 use k2_serve::Format;
-use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
@@ -27,7 +30,37 @@ const API_KEY: &str = "x-api-key";
 pub struct JobClient {
     job: JobFile,
     http: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
+    runtime: Arc<Runtime>,
+}
+
+/// What the job answered.
+pub struct JobAnswer {
+    pub meta: AnswerMeta,
+    pub rows: JobRows,
+}
+
+/// Rows in the format that was asked for.
+pub enum JobRows {
+    Whole(Vec<u8>),
+    Coming(Pieces),
+}
+
+/// Rows on their way from the job.
+pub struct Pieces {
+    response: Response,
+    runtime: Arc<Runtime>,
+}
+
+impl Pieces {
+    /// The next piece, as it comes.
+    pub fn next(&mut self) -> Result<Option<Bytes>> {
+        let piece = self.runtime.block_on(self.response.chunk());
+        piece.map_err(|error| {
+            let attempted = "read the answer of the job to its end; it broke off, and the job's log \
+                             says why";
+            Failure::failed(attempted, error)
+        })
+    }
 }
 
 /// The job's answer in JSON.
@@ -74,7 +107,8 @@ pub fn reached(address: SocketAddr) -> SocketAddr {
 impl JobClient {
     /// `None` if nothing answers there: the job has ended, or is about to.
     pub fn connect(job: JobFile) -> Result<Option<Self>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Arc::new(runtime);
         // A proxy in the environment must not stand between two processes on one machine.
         let http = reqwest::Client::builder().no_proxy().default_headers(headers(&job)).build()?;
         let client = Self { job, http, runtime };
@@ -88,29 +122,35 @@ impl JobClient {
         }
     }
 
-    /// The rows as text, and what they are rows of.
-    pub fn sql(&self, statement: &str, format: Format) -> Result<(Vec<u8>, AnswerMeta)> {
+    /// The rows in `format`, and what they are rows of.
+    pub fn sql(&self, statement: &str, format: Format) -> Result<JobAnswer> {
         let body = serde_json::json!({ "sql": statement, "format": format.as_str() });
         let request = self.http.post(self.url("/v1/sql")).timeout(QUERY_TIMEOUT).json(&body);
-        let answer = self.runtime.block_on(async {
-            let response = request.send().await?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            Ok::<_, reqwest::Error>((status, headers, response.bytes().await?))
-        });
-        let (status, headers, body) =
-            answer.map_err(|error| self.unreachable("ask the job", error))?;
-        if !status.is_success() {
-            return Err(self.refusal(status, &body));
+        let answer = self.runtime.block_on(request.send());
+        let response = answer.map_err(|error| self.unreachable("ask the job", error))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response.status(), &self.whole(response)?));
         }
         if format == Format::Json {
-            let envelope: Envelope = serde_json::from_slice(&body)?;
-            return Ok((format!("{}\n", envelope.data).into_bytes(), envelope.meta));
+            let envelope: Envelope = serde_json::from_slice(&self.whole(response)?)?;
+            let rows = JobRows::Whole(format!("{}\n", envelope.data).into_bytes());
+            return Ok(JobAnswer { meta: envelope.meta, rows });
         }
-        let meta = headers.get(META).map_or(&b""[..], HeaderValue::as_bytes);
-        let meta = serde_json::from_slice(meta).map_err(|error| {
+        let meta = response.headers().get(META).map_or(&b""[..], HeaderValue::as_bytes);
+        let meta: AnswerMeta = serde_json::from_slice(meta).map_err(|error| {
             Failure::failed(format!("read {META} of the answer of {}", self.job.address), error)
         })?;
-        Ok((body.to_vec(), meta))
+        let rows = if meta.is_whole() {
+            JobRows::Whole(self.whole(response)?)
+        } else {
+            JobRows::Coming(Pieces { response, runtime: Arc::clone(&self.runtime) })
+        };
+        Ok(JobAnswer { meta, rows })
+    }
+
+    fn whole(&self, response: Response) -> Result<Vec<u8>> {
+        let body = self.runtime.block_on(response.bytes());
+        Ok(body.map_err(|error| self.unreachable("read the answer of the job", error))?.to_vec())
     }
 
     /// The job's own words; a question that was wrong is the asker's to mend.

@@ -4,6 +4,7 @@
 mod ask;
 mod friendly;
 mod pager;
+mod written;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
 use ask::{Asked, Tables};
 use friendly::Friendly;
+use written::Written;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,12 +90,11 @@ pub fn run(args: &QueryArgs) -> Result {
     };
     let mut asked = Asked::of(args.common.directory())?;
     let format = args.common.format()?;
-    let (rows, meta) = match &args.what {
+    let written = match &args.what {
         Some(friendly) => friendly.ask(&mut asked, format)?,
         None => asked.ask(statement.as_deref().unwrap_or_default(), format)?,
     };
-    args.common.show(&rows, format)?;
-    meta.say();
+    args.common.show(written, format)?.say();
     Ok(())
 }
 
@@ -147,13 +148,20 @@ impl Common {
         }
     }
 
-    fn show(&self, rows: &[u8], format: Format) -> Result {
-        let may_page = format == Format::Table && !self.no_pager && io::stdout().is_terminal();
-        if may_page && pager::show(rows)? {
-            return Ok(());
+    fn show(&self, written: Written, format: Format) -> Result<AnswerMeta> {
+        let mut stdout = io::stdout();
+        let may_page = format == Format::Table && !self.no_pager && stdout.is_terminal();
+        if may_page {
+            let mut rows = Vec::new();
+            let meta = written.write_to(&mut rows)?;
+            if !pager::show(&rows)? {
+                stdout.write_all(&rows).and_then(|()| stdout.flush()).map_err(Failure::output)?;
+            }
+            return Ok(meta);
         }
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(rows).and_then(|()| stdout.flush()).map_err(Failure::output)
+        let meta = written.write_to(&mut stdout)?;
+        stdout.flush().map_err(Failure::output)?;
+        Ok(meta)
     }
 }
 
@@ -161,6 +169,3 @@ impl Common {
 pub fn of_tables(directory: &Path, statement: &str) -> Result<Answer> {
     Tables::open(directory)?.answer(statement)
 }
-
-/// Rows as they are written, and what they are rows of.
-type Written = (Vec<u8>, AnswerMeta);

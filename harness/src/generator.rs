@@ -190,6 +190,12 @@ impl Generator {
         }
     }
 
+    /// Goes on at a mean of `messages_per_second` of event time.
+    pub fn change_rate(&mut self, messages_per_second: u64) {
+        self.config = self.config.clone().at_rate(messages_per_second);
+        self.clock.change_interval(self.config.interval_ns);
+    }
+
     /// Event time of the last line: what a caller paces by.
     pub fn event_time(&self) -> Nanos {
         self.clock.event()

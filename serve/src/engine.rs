@@ -11,6 +11,7 @@ mod limits;
 pub(crate) mod newest;
 pub(crate) mod newest_bars;
 pub(crate) mod sizes;
+pub(crate) mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +23,10 @@ use arrow_schema::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::parser::Statement;
 use futures::future::BoxFuture;
 use k2_dataflows::live::Live;
@@ -33,7 +35,7 @@ use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
 use limits::{collect, out_of_time};
 
 use crate::access::Gate;
-use crate::answer::{Answer, Meta};
+use crate::answer::{Answer, Meta, OpenGaps};
 use crate::at::schema_of;
 use crate::catalog::{Scope, table_names};
 use crate::clocks;
@@ -78,6 +80,13 @@ struct Inner {
 enum Source {
     Live(Arc<Live>),
     Offline(Arc<dyn Fn() -> Arc<k2_sinks::ColdPin> + Send + Sync>),
+}
+
+/// A question that has begun to be answered.
+struct Opened {
+    scope: Arc<Scope>,
+    schema: SchemaRef,
+    rows: SendableRecordBatchStream,
 }
 
 /// One value for the latest snapshot id of a table that was asked for.
@@ -191,22 +200,31 @@ impl Engine {
                 statistics.rows.fetch_add(answer.rows() as u64, Ordering::Relaxed);
             }
             Ok(None) => {}
-            Err(_) => {
-                statistics.failures.fetch_add(1, Ordering::Relaxed);
-            }
+            Err(_) => self.count_failure(),
         }
         answer
     }
 
     async fn answer(&self, request: Request, limits: Limits) -> Result<Answer> {
+        let correlation_id = request.correlation_id.clone();
+        let Opened { scope, schema, rows } = self.open(request, limits).await?;
+        let batches = collect(rows, limits).await?;
+        let meta = self.meta(&scope, correlation_id).await?;
+        Ok(Answer { schema, batches, meta })
+    }
+
+    /// Begins to answer: all is pinned and planned, and nothing read yet.
+    async fn open(&self, request: Request, limits: Limits) -> Result<Opened> {
         let Question { statement, moments, is_explain } = statement::parse(&request.sql)?;
         let scope = self.scope_of(&request, moments).await?;
-        let (schema, mut batches) = self.run(&scope, statement, limits).await?;
+        let mut rows = self.run(&scope, statement, limits).await?;
+        let schema = rows.schema();
         if is_explain {
-            batches = explain::lines(&scope, &schema, batches);
+            let lines = explain::lines(&scope, &schema, collect(rows, limits).await?);
+            let lines = futures::stream::iter(lines.into_iter().map(Ok));
+            rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), lines));
         }
-        let meta = self.meta(&scope, request.correlation_id).await?;
-        Ok(Answer { schema, batches, meta })
+        Ok(Opened { scope, schema, rows })
     }
 
     /// What a question sees that names `moments` besides its own.
@@ -272,7 +290,7 @@ impl Engine {
         scope: &Arc<Scope>,
         statement: Statement,
         limits: Limits,
-    ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    ) -> Result<SendableRecordBatchStream> {
         let (state, plan) = planned(scope, statement).await?;
         let facts = facts_of(&plan)?;
         if facts.asks_final {
@@ -280,7 +298,7 @@ impl Engine {
                 scope.clocks.set(self.venue_clocks(&scope.pinned).await?);
             }
         }
-        executed(state, &plan, &facts, limits).await
+        begun(state, &plan, &facts, limits).await
     }
 
     /// Answers a question of our own, over the same pin but outside of the trace. It must not
@@ -290,7 +308,7 @@ impl Engine {
         let limits = Limits { rows_max: usize::MAX, ..self.0.config.limits };
         let (state, plan) = planned(&scope, statement::parse(sql)?.statement).await?;
         let facts = facts_of(&plan)?;
-        Ok(executed(state, &plan, &facts, limits).await?.1)
+        collect(begun(state, &plan, &facts, limits).await?, limits).await
     }
 
     /// Of each venue the greatest event time over its trades, by the cheapest way there is.
@@ -316,14 +334,7 @@ impl Engine {
     }
 
     async fn meta(&self, scope: &Arc<Scope>, correlation_id: String) -> Result<Meta> {
-        let mut known: Vec<TouchedGaps> = Vec::new();
-        for scope in scope.all() {
-            let touched = scope.trace.touched();
-            if !touched.is_empty() {
-                known.push((self.open_gaps(&scope.pinned, &touched).await?, touched));
-            }
-        }
-        let (gaps, has_halt) = gaps::of_touched(&known);
+        let (gaps, has_halt) = self.touched_gaps(scope).await?;
         let told = scope.told();
         let pinned = &told.pinned;
         let mut warnings = Vec::new();
@@ -348,6 +359,22 @@ impl Engine {
             query_time_ms: 0.0,
             correlation_id,
         })
+    }
+
+    /// The gaps open in what was touched, and whether any of them is a halt.
+    async fn touched_gaps(&self, scope: &Arc<Scope>) -> Result<(OpenGaps, bool)> {
+        let touched = scope.all().map(|scope| (scope, scope.trace.touched()));
+        let touched: Vec<_> = touched.filter(|(_, touched)| !touched.is_empty()).collect();
+        if let [(scope, touched)] = &touched[..]
+            && let Some(views) = scope.pinned.views()
+        {
+            return Ok(gaps::of_views(views, touched, &self.0.config.severity));
+        }
+        let mut known: Vec<TouchedGaps> = Vec::new();
+        for (scope, touched) in touched {
+            known.push((self.open_gaps(&scope.pinned, &touched).await?, touched));
+        }
+        Ok(gaps::of_touched(&known))
     }
 
     /// All open gaps, or at least those of what was touched.
@@ -424,21 +451,19 @@ async fn planned(scope: &Arc<Scope>, statement: Statement) -> Result<(SessionSta
     Ok((state, plan))
 }
 
-async fn executed(
+async fn begun(
     mut state: SessionState,
     plan: &LogicalPlan,
     facts: &PlanFacts,
     limits: Limits,
-) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+) -> Result<SendableRecordBatchStream> {
     if facts.rows < PARALLEL_ROWS_MIN {
         state.config_mut().options_mut().execution.target_partitions = 1;
     }
     let planner = state.query_planner().clone();
     let plan = planner.create_physical_plan(plan, &state).await.map_err(failed)?;
     let task = session::task(&state, limits.memory_bytes_max);
-    let stream = execute_stream(plan, task).map_err(failed)?;
-    let schema = stream.schema();
-    Ok((schema, collect(stream, limits).await?))
+    execute_stream(plan, task).map_err(failed)
 }
 
 /// What must be known of a plan before it runs.

@@ -9,8 +9,9 @@ use k2_sinks::{Lake, LakeConfig};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::Written;
+use super::written::Written;
 use crate::SINK_ID;
+use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
 use crate::job_client::JobClient;
 use crate::job_file::JobFile;
@@ -34,20 +35,15 @@ impl Asked {
 
     /// The answer, written.
     pub fn ask(&mut self, statement: &str, format: Format) -> Result<Written> {
-        let tables = match self {
-            Self::Job(client) => return client.sql(statement, format),
-            Self::Tables(tables) => tables,
-        };
-        let answer = tables.answer(statement)?;
-        let mut rows = Vec::new();
-        write_rows(&answer, format, &mut rows)?;
-        let meta = serde_json::from_value(serde_json::to_value(&answer.meta)?)?;
-        Ok((rows, meta))
+        match self {
+            Self::Job(client) => Ok(Written::of_job(client.sql(statement, format)?)),
+            Self::Tables(tables) => tables.written(statement, format),
+        }
     }
 
     /// The rows of an answer, each column's value as a text under its name; null is empty.
     pub fn rows(&mut self, statement: &str) -> Result<Vec<BTreeMap<String, String>>> {
-        let (rows, _) = self.ask(statement, Format::Json)?;
+        let rows = self.ask(statement, Format::Json)?.into_rows()?;
         let rows: Vec<BTreeMap<String, Value>> = serde_json::from_slice(&rows)?;
         let text = |value: Value| match value {
             Value::String(text) => text,
@@ -76,6 +72,17 @@ impl Tables {
         Ok(Self { engine: engine.map_err(failure_of)?, runtime })
     }
 
+    fn written(&self, statement: &str, format: Format) -> Result<Written> {
+        if format == Format::Table {
+            let answer = self.answer(statement)?;
+            let mut rows = Vec::new();
+            write_rows(&answer, format, &mut rows)?;
+            return Ok(Written::of_rows(AnswerMeta::of(&answer.meta)?, rows));
+        }
+        let answer = self.runtime.block_on(self.engine.stream(Request::new(statement)));
+        Written::of_tables(answer.map_err(failure_of)?, format, &self.runtime)
+    }
+
     pub fn answer(&self, statement: &str) -> Result<Answer> {
         let answer = self.engine.query(Request::new(statement));
         self.runtime.block_on(answer).map_err(failure_of)
@@ -83,7 +90,7 @@ impl Tables {
 }
 
 /// A question that cannot be answered as it was put is the asker's to mend.
-fn failure_of(error: k2_serve::Error) -> Failure {
+pub fn failure_of(error: k2_serve::Error) -> Failure {
     match error.kind() {
         ErrorKind::BadRequest => Failure::Usage(error.to_string()),
         ErrorKind::LimitReached | ErrorKind::Unavailable | ErrorKind::Internal => {

@@ -349,7 +349,7 @@ impl Which {
         symbol: &str,
     ) -> Result<Written> {
         let written = asked.ask(sql, format)?;
-        if written.1.rows_read() > 0 {
+        if !written.meta.has_read_nothing() {
             return Ok(written);
         }
         let condition = self.of_symbol(symbol).join(" AND ");

@@ -38,6 +38,10 @@ impl Clock {
         Self { interval_ns, bursts, slots: 0, next_ns: start.0, now }
     }
 
+    pub(super) fn change_interval(&mut self, interval_ns: u64) {
+        self.interval_ns = interval_ns;
+    }
+
     /// When the last message happened.
     pub(super) fn event(&self) -> Nanos {
         Nanos(self.now.event_ns)

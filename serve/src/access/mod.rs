@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 pub use bucket::{Bucket, Rate};
 pub use gate::Concurrency;
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, Running};
 pub use key::NewKey;
 pub(crate) use key::hex;
 pub use ring::{KEYS_FILE, KeyEntry, KeyRing};

@@ -5,40 +5,62 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::answer::Answer;
-
 /// Rows of a row group, as in the tables.
 const ROW_GROUP_ROWS: usize = 128 << 10;
 
-pub(super) fn write_parquet(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build();
-    let (schema, mut file) = (Arc::new(plain(&answer.schema)), Vec::new());
-    let mut writer = ArrowWriter::try_new(&mut file, schema.clone(), Some(properties))
-        .map_err(io::Error::other)?;
-    for batch in &answer.batches {
-        let batch = of_schema(batch, &schema).map_err(io::Error::other)?;
-        writer.write(&batch).map_err(io::Error::other)?;
-    }
-    writer.close().map_err(io::Error::other)?;
-    out.write_all(&file)
+/// A Parquet file as it grows: a row group is written as soon as it is full.
+pub(super) struct ParquetRows<W: Write + Send> {
+    schema: SchemaRef,
+    writer: ArrowWriter<W>,
 }
 
-pub(super) fn write_arrow(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    let schema = Arc::new(plain(&answer.schema));
-    let mut writer = StreamWriter::try_new(out, &schema).map_err(io::Error::other)?;
-    for batch in &answer.batches {
-        let batch = of_schema(batch, &schema).map_err(io::Error::other)?;
-        writer.write(&batch).map_err(io::Error::other)?;
+impl<W: Write + Send> ParquetRows<W> {
+    pub(super) fn new(schema: &Schema, out: W) -> io::Result<Self> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .build();
+        let schema = Arc::new(plain(schema));
+        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties));
+        Ok(Self { schema, writer: writer.map_err(io::Error::other)? })
     }
-    writer.finish().map_err(io::Error::other)
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        let batch = of_schema(batch, &self.schema).map_err(io::Error::other)?;
+        self.writer.write(&batch).map_err(io::Error::other)
+    }
+
+    pub(super) fn finish(self) -> io::Result<W> {
+        self.writer.into_inner().map_err(io::Error::other)
+    }
+}
+
+/// Arrow's IPC stream as it grows.
+pub(super) struct ArrowRows<W: Write> {
+    schema: SchemaRef,
+    writer: StreamWriter<W>,
+}
+
+impl<W: Write> ArrowRows<W> {
+    pub(super) fn new(schema: &Schema, out: W) -> io::Result<Self> {
+        let schema = Arc::new(plain(schema));
+        let writer = StreamWriter::try_new(out, &schema).map_err(io::Error::other)?;
+        Ok(Self { schema, writer })
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        let batch = of_schema(batch, &self.schema).map_err(io::Error::other)?;
+        self.writer.write(&batch).map_err(io::Error::other)
+    }
+
+    pub(super) fn finish(self) -> io::Result<W> {
+        self.writer.into_inner().map_err(io::Error::other)
+    }
 }
 
 /// Without what planners note in a schema.

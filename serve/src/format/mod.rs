@@ -4,6 +4,7 @@
 //! JSON, and integers are numbers. Bytes are their text if they are UTF-8, otherwise `\x` and hex.
 
 mod columnar;
+mod rows;
 mod table;
 mod text;
 
@@ -17,6 +18,7 @@ use arrow_schema::Schema;
 
 use crate::answer::{Answer, Pagination};
 use crate::error::Error;
+pub use rows::RowsWriter;
 pub(crate) use text::{Column, write_json_string};
 
 /// How rows are written.
@@ -122,25 +124,26 @@ impl FromStr for Format {
 }
 
 /// Writes the rows of `answer`, and nothing else.
-pub fn write_rows(answer: &Answer, format: Format, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        Format::Table => table::write(answer, out),
-        Format::Json => {
-            write_array(answer, out)?;
-            out.write_all(b"\n")
-        }
-        Format::Ndjson => each_batch(answer, out, write_ndjson),
-        Format::Csv => {
-            write_csv_header(&answer.schema, out)?;
-            each_batch(answer, out, write_csv)
-        }
-        Format::Parquet => columnar::write_parquet(answer, out),
-        Format::Arrow => columnar::write_arrow(answer, out),
+pub fn write_rows(answer: &Answer, format: Format, out: &mut (dyn Write + Send)) -> io::Result<()> {
+    if format == Format::Table {
+        return table::write(answer, out);
     }
+    let out = write_batches(answer, format, out)?;
+    if format == Format::Json { out.write_all(b"\n") } else { Ok(()) }
+}
+
+fn write_batches<'a>(
+    answer: &Answer,
+    format: Format,
+    out: &'a mut (dyn Write + Send),
+) -> io::Result<&'a mut (dyn Write + Send)> {
+    let mut rows = RowsWriter::new(&answer.schema, format, out)?;
+    answer.batches.iter().try_for_each(|batch| rows.write(batch))?;
+    rows.finish()
 }
 
 /// Writes `answer` as HTTP answers it: the rows as `data`, and what they are rows of as `meta`.
-pub fn write_envelope(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_envelope(answer: &Answer, out: &mut (dyn Write + Send)) -> io::Result<()> {
     write_page(answer, &Pagination::whole(answer.rows()), out)
 }
 
@@ -148,10 +151,10 @@ pub fn write_envelope(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
 pub(crate) fn write_page(
     answer: &Answer,
     pagination: &Pagination,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> io::Result<()> {
     out.write_all(br#"{"success":true,"data":"#)?;
-    write_array(answer, out)?;
+    let out = write_batches(answer, Format::Json, out)?;
     out.write_all(br#","pagination":"#)?;
     serde_json::to_writer(&mut *out, pagination)?;
     out.write_all(br#","meta":"#)?;
@@ -159,51 +162,9 @@ pub(crate) fn write_page(
     out.write_all(b"}\n")
 }
 
-/// Texts are collected up to this size before they are written.
-const BUFFER_BYTES: usize = 64 << 10;
-
-fn each_batch(
-    answer: &Answer,
-    out: &mut dyn Write,
-    write: fn(&RecordBatch, &mut String, &mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = String::with_capacity(BUFFER_BYTES + 4096);
-    for batch in &answer.batches {
-        write(batch, &mut buffer, out)?;
-    }
-    out.write_all(buffer.as_bytes())
-}
-
 fn columns_of(batch: &RecordBatch) -> io::Result<Vec<Column>> {
     let columns = batch.columns().iter().map(Column::new).collect::<Result<_, _>>();
     columns.map_err(io::Error::other)
-}
-
-fn write_array(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    let mut buffer = String::from("[");
-    let mut is_first = true;
-    for batch in &answer.batches {
-        let (keys, columns) = (keys_of(&batch.schema()), columns_of(batch)?);
-        for row in 0..batch.num_rows() {
-            if !std::mem::take(&mut is_first) {
-                buffer.push(',');
-            }
-            put_object(&keys, &columns, row, &mut buffer);
-            flush_full(&mut buffer, out)?;
-        }
-    }
-    buffer.push(']');
-    out.write_all(buffer.as_bytes())
-}
-
-fn write_ndjson(batch: &RecordBatch, buffer: &mut String, out: &mut dyn Write) -> io::Result<()> {
-    let (keys, columns) = (keys_of(&batch.schema()), columns_of(batch)?);
-    for row in 0..batch.num_rows() {
-        put_object(&keys, &columns, row, buffer);
-        buffer.push('\n');
-        flush_full(buffer, out)?;
-    }
-    Ok(())
 }
 
 /// The rows of `batch` as JSON objects: of the next so many one text, with commas between them,
@@ -246,57 +207,6 @@ fn put_object(keys: &[String], columns: &[Column], row: usize, buffer: &mut Stri
         column.put_json(row, buffer);
     }
     buffer.push('}');
-}
-
-fn write_csv_header(schema: &Schema, out: &mut dyn Write) -> io::Result<()> {
-    let mut line = String::new();
-    for (at, field) in schema.fields().iter().enumerate() {
-        if at > 0 {
-            line.push(',');
-        }
-        put_csv_field(field.name(), &mut line);
-    }
-    line.push('\n');
-    out.write_all(line.as_bytes())
-}
-
-fn write_csv(batch: &RecordBatch, buffer: &mut String, out: &mut dyn Write) -> io::Result<()> {
-    let columns = columns_of(batch)?;
-    let mut text = String::new();
-    for row in 0..batch.num_rows() {
-        for (at, column) in columns.iter().enumerate() {
-            if at > 0 {
-                buffer.push(',');
-            }
-            if !column.is_null(row) {
-                text.clear();
-                column.put_text(row, &mut text);
-                put_csv_field(&text, buffer);
-            }
-        }
-        buffer.push('\n');
-        flush_full(buffer, out)?;
-    }
-    Ok(())
-}
-
-fn put_csv_field(text: &str, line: &mut String) {
-    let is_plain = !text.is_empty() && !text.contains(['"', ',', '\n', '\r']);
-    if is_plain {
-        line.push_str(text);
-    } else {
-        line.push('"');
-        line.push_str(&text.replace('"', "\"\""));
-        line.push('"');
-    }
-}
-
-fn flush_full(buffer: &mut String, out: &mut dyn Write) -> io::Result<()> {
-    if buffer.len() >= BUFFER_BYTES {
-        out.write_all(buffer.as_bytes())?;
-        buffer.clear();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod routes;
 mod sql;
 mod state;
 mod stream;
+mod streamed;
 mod symbols;
 
 use std::net::{SocketAddr, TcpListener};

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::ask::Ask;
 use super::page::Page;
 use super::routes;
-use crate::answer::{Answer, Pagination};
+use crate::answer::Meta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Format, write_page, write_rows};
 
@@ -79,13 +79,13 @@ pub(super) fn body_of(content_type: &'static str, body: Vec<u8>) -> Response {
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) format: Format,
-    encoding: Encoding,
+    pub(super) encoding: Encoding,
     pub(super) if_none_match: Option<String>,
 }
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
+pub(super) enum Encoding {
     Plain,
     Gzip,
     Zstd,
@@ -94,7 +94,7 @@ enum Encoding {
 /// A smaller body is not worth compressing.
 const COMPRESSED_BYTES_MIN: usize = 1_024;
 /// Of gzip and zstd: answers are sent once, so speed counts more than size.
-const COMPRESSION_LEVEL: u32 = 1;
+pub(super) const COMPRESSION_LEVEL: u32 = 1;
 
 impl Wanted {
     pub(super) fn of(format: Format, headers: &HeaderMap) -> Self {
@@ -138,7 +138,7 @@ impl Encoding {
         }
     }
 
-    fn name(self) -> Option<&'static str> {
+    pub(super) fn name(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
             Self::Gzip => Some("gzip"),
@@ -186,9 +186,18 @@ fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
     if let Some(name) = encoding.name() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
-    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    tell_meta(answer, pagination, headers);
+    tell_that_it_varies(headers);
+    tell_meta(serde_json::to_value(&answer.meta).unwrap_or_default(), headers);
+    let text = serde_json::to_string(pagination).unwrap_or_default();
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(PAGINATION, value);
+    }
     Ok(response)
+}
+
+/// The same path has several answers, by what the client accepts.
+pub(super) fn tell_that_it_varies(headers: &mut HeaderMap) {
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
 }
 
 /// The client has the answer already.
@@ -204,9 +213,8 @@ pub(super) fn not_modified(ask: &Ask) -> Response {
 const HEADER_BYTES_MAX: usize = 8_192;
 
 /// What rows alone do not say: the `meta` of the JSON answer, without the list of gaps, and
-/// without the token where one input of thousands makes it too long; and the pagination.
-fn tell_meta(answer: &Answer, pagination: &Pagination, headers: &mut HeaderMap) {
-    let mut meta = serde_json::to_value(&answer.meta).unwrap_or_default();
+/// without the token where one input of thousands makes it too long.
+fn tell_meta(mut meta: serde_json::Value, headers: &mut HeaderMap) {
     if let Some(gaps) = meta["gaps"].as_object_mut() {
         gaps.remove("shown");
     }
@@ -219,10 +227,15 @@ fn tell_meta(answer: &Answer, pagination: &Pagination, headers: &mut HeaderMap) 
     if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
         headers.insert(META, value);
     }
-    let text = serde_json::to_string(pagination).unwrap_or_default();
-    if let Ok(value) = HeaderValue::try_from(text) {
-        headers.insert(PAGINATION, value);
+}
+
+/// As [`tell_meta`], before the rows are found: what is counted at the end is null.
+pub(super) fn tell_meta_so_far(meta: &Meta, headers: &mut HeaderMap) {
+    let mut meta = serde_json::to_value(meta).unwrap_or_default();
+    for counted in ["sources", "query_time_ms"] {
+        meta[counted] = serde_json::Value::Null;
     }
+    tell_meta(meta, headers);
 }
 
 pub(super) const JSON: &str = "application/json";

@@ -12,6 +12,7 @@ use super::ask::{accept_of, unreadable};
 use super::page::Page;
 use super::parameters::{Kind, Parameter};
 use super::reply::{self, CorrelationId, Wanted};
+use super::streamed;
 use crate::answer::Pagination;
 use crate::error::{Error, Result};
 use crate::format::Format;
@@ -47,9 +48,14 @@ pub(super) async fn sql(
     };
     let Question { sql, as_of, .. } = question;
     let request = Request { sql, as_of, correlation_id, ..Request::default() };
-    let answer = state.engine.query(request).await?;
-    let pagination = Pagination::whole(answer.rows());
-    reply::write(Page { answer, pagination }, Wanted::of(format, &headers)).await
+    let wanted = Wanted::of(format, &headers);
+    if matches!(format, Format::Table | Format::Json) {
+        // A table's columns are as wide as all rows together; an envelope is read as one value.
+        let answer = state.engine.query(request).await?;
+        let pagination = Pagination::whole(answer.rows());
+        return reply::write(Page { answer, pagination }, wanted).await;
+    }
+    streamed::respond(state.engine.stream(request).await?, wanted).await
 }
 
 fn read(body: &[u8]) -> Result<Question> {

@@ -1,0 +1,387 @@
+//! How soon does a job answer while a hundred thousand messages a second come in, over rows in
+//! memory, over a month of tables, and across the seam? (P4, P5, P6)
+//!
+//! A market is piped into one job: its history as fast as it goes, then more of it at a steady
+//! rate, until the end. Questions come at a rate of their own, see [`load`]. Each answer says which
+//! lines it covers, so how late a line is seen is measured beside, by the answers themselves. What
+//! is cold is also asked of DuckDB, over the same Parquet files, while the same job runs.
+
+mod cold;
+mod feed;
+mod load;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use k2_harness::generator::{Generator, GeneratorConfig};
+use k2_model::time::NANOS_PER_DAY;
+use serde_json::Value;
+
+use crate::report::{Figure, Report};
+use crate::run::{Error, Killed, address, clear, k2, pg_address, scratch, text};
+use feed::Feed;
+use load::{Connection, Load, Outcome, Question, Seen, histogram};
+
+/// How long the job may take to read what was written.
+const PATIENCE: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(50);
+/// Before anything is measured the rate is held for so long: a commit has come and gone.
+const WARM_UP: Duration = Duration::from_secs(70);
+/// Questions a second of those that memory answers.
+const HOT_RATE: f64 = 200.0;
+/// Of those that are planned and read files.
+const COLD_RATE: f64 = 10.0;
+const COLD_QUESTIONS: u64 = 600;
+const SEAM_RATE: f64 = 3.0;
+const SEAM_QUESTIONS: u64 = 400;
+/// The symbols that are asked for, busiest first.
+const SYMBOLS_ASKED: usize = 50;
+/// The share of the wanted rate that must be reached, or the figures are of something else.
+const RATE_SHARE: f64 = 0.98;
+
+pub struct QueryBench {
+    /// Messages of the tables, over `days` of event time.
+    pub history: u64,
+    pub days: u64,
+    /// Messages a second while questions are asked.
+    pub rate: u64,
+    /// Questions for the recent minutes.
+    pub samples: u64,
+    /// Rows of an export.
+    pub export: u64,
+    pub workers: usize,
+    /// A Python with psycopg and DuckDB, for the comparison; without it there is none.
+    pub python: Option<PathBuf>,
+    /// Told what is being done.
+    pub progress: fn(&str),
+}
+
+pub fn query(options: &QueryBench) -> Result<Report, Error> {
+    let question = "How soon does a job answer while messages come in?";
+    let mut report = Report::new("query", question);
+    let folder = scratch("query")?;
+    let bench = Bench::start(options, &folder.join("data"))?;
+    bench.tell_input(&mut report)?;
+    bench.hot(&mut report)?;
+    bench.cold(&mut report)?;
+    bench.seam(&mut report)?;
+    bench.exports(&mut report)?;
+    bench.end(&mut report)?;
+    clear(&folder)?;
+    Ok(report)
+}
+
+/// A job with its history, its feed, and whom to ask about what.
+struct Bench<'a> {
+    options: &'a QueryBench,
+    dir: PathBuf,
+    job: Killed,
+    feed: Feed,
+    /// When the feed's rate began.
+    live_since: Instant,
+    lines_before: u64,
+    clock: Instant,
+    address: SocketAddr,
+    /// Symbols and how many trades each has in the history, busiest first.
+    symbols: Vec<(String, u64)>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl<'a> Bench<'a> {
+    fn start(options: &'a QueryBench, dir: &Path) -> Result<Self, Error> {
+        let config = GeneratorConfig::default()
+            .spread(options.history, options.days * NANOS_PER_DAY.unsigned_abs());
+        let config = GeneratorConfig { messages: None, ..config };
+        let generator = Generator::new(config).map_err(|wrong| Error::Wrong(wrong.to_string()))?;
+        let mut child = start_job(dir, options.workers)?;
+        let pipe = child.stdin.take().expect("the job's standard input is a pipe");
+        let (job, clock) = (Killed(child), Instant::now());
+        let feed = Feed::start(generator, options.history, options.rate, pipe, clock);
+        (options.progress)(&format!("a history of {} messages", options.history));
+        let address = address(dir)?;
+        wait_for_history(&feed, address, options.history)?;
+        let symbols = symbols(address)?;
+        feed.go_live();
+        let (live_since, lines_before) = (Instant::now(), feed.lines());
+        (options.progress)(&format!("{} messages a second from now on", options.rate));
+        std::thread::sleep(WARM_UP);
+        let (dir, seen) = (dir.to_owned(), Default::default());
+        Ok(Self {
+            options,
+            dir,
+            job,
+            feed,
+            live_since,
+            lines_before,
+            clock,
+            address,
+            symbols,
+            seen,
+        })
+    }
+
+    fn tell_input(&self, report: &mut Report) -> Result<(), Error> {
+        let mut asker = Asker::open(self.address)?;
+        report.input("history", self.options.history);
+        report.input("days", self.options.days);
+        let rows = asker.rows("SELECT count(*) AS n FROM trades AT (TIMESTAMP '2100-01-01')")?;
+        report.input("rows in tables", field(&rows[0], "n"));
+        report.input("files", cold::files(&self.dir)?.len());
+        report.input("rate", self.options.rate);
+        report.input("workers", self.options.workers);
+        report.input("symbols asked", SYMBOLS_ASKED);
+        Ok(())
+    }
+
+    fn load(
+        &self,
+        what: &str,
+        (rate, count): (f64, u64),
+        question: &(dyn Fn(u64) -> Question + Sync),
+    ) -> Result<Outcome, Error> {
+        let load = Load { address: self.address, rate, count, clock: self.clock, question };
+        let outcome = load.run()?;
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(&outcome.seen);
+        let ms = |share| outcome.latency_us.value_at_quantile(share) as f64 / 1e3;
+        (self.options.progress)(&format!("{what}: p50 {} ms, p99 {} ms", ms(0.5), ms(0.99)));
+        if self.feed.has_failed() {
+            return Err(Error::Wrong("the job does not take its messages any more".into()));
+        }
+        Ok(outcome)
+    }
+
+    fn symbol(&self, nth: u64) -> &str {
+        let asked = self.symbols.len().min(SYMBOLS_ASKED);
+        &self.symbols[nth as usize % asked].0
+    }
+
+    /// What memory answers: P4 and P5.
+    fn hot(&self, report: &mut Report) -> Result<(), Error> {
+        let path = |nth| {
+            let symbol = self.symbol(nth);
+            Question::Get(format!("/v1/trades/recent?symbol={symbol}&window_minutes=15&limit=1000"))
+        };
+        let recent = self.load("recent trades", (HOT_RATE, self.options.samples), &path)?;
+        if recent.empty > 0 {
+            return Err(Error::Wrong(format!("{} answers have no rows", recent.empty)));
+        }
+        report.input("bytes of a recent answer", recent.bytes / recent.latency_us.len());
+        add(report, "recent (P4)", &recent.latency_us, Some(2.0), 10.0);
+        let path = |nth| Question::Get(format!("/v1/trades?symbol={}&limit=1", self.symbol(nth)));
+        let samples = (HOT_RATE, self.options.samples / 2);
+        let latest = self.load("latest trades", samples, &path)?;
+        add(report, "latest trade (P5)", &latest.latency_us, None, 1.0);
+        let path = |nth| Question::Get(format!("/v1/ohlcv/1m?symbol={}&limit=1", self.symbol(nth)));
+        let bar = self.load("latest bars", samples, &path)?;
+        add(report, "one bar (P5)", &bar.latency_us, None, 1.0);
+        Ok(())
+    }
+
+    /// One symbol and hour of the history: P6.
+    fn cold(&self, report: &mut Report) -> Result<(), Error> {
+        let hours = self.options.days * 24;
+        // Each is asked once before: its file's footer is in the cache, as with any hour that
+        // people look at.
+        let question = |nth: u64| cold::hour(self.symbol(nth), nth.wrapping_mul(7_919) % hours);
+        let ask = |nth| Question::Sql(question(nth));
+        self.load("cold hours, first time", (COLD_RATE, COLD_QUESTIONS), &ask).map(|first| {
+            add(report, "cold hour, first time", &first.latency_us, None, f64::NAN);
+        })?;
+        let outcome = self.load("cold hours", (COLD_RATE, COLD_QUESTIONS), &ask)?;
+        add(report, "cold hour (P6)", &outcome.latency_us, None, 50.0);
+        let questions: Vec<String> = (0..COLD_QUESTIONS).map(question).collect();
+        let Some(python) = &self.options.python else { return Ok(()) };
+        (self.options.progress)("cold hours, through psycopg and DuckDB");
+        let clients = cold::Clients { python, dir: &self.dir, rate: COLD_RATE };
+        let mine = clients.postgres(pg_address(&self.dir)?, &questions)?;
+        add(report, "cold hour over PostgreSQL (P6)", &mine.latency_us, None, 50.0);
+        let other = clients.duckdb_of_days(&questions)?;
+        add(report, "cold hour, DuckDB given the day", &other.latency_us, None, f64::NAN);
+        if mine.rows != other.rows {
+            return Err(Error::Wrong("DuckDB counts other rows in the same files".into()));
+        }
+        let all = clients.duckdb_of_all(&questions[..questions.len().min(20)])?;
+        add(report, "cold hour, DuckDB given all files", &all.latency_us, None, f64::NAN);
+        let p99 = |it: &Histogram<u64>| it.value_at_quantile(0.99) as f64;
+        let ratio = p99(&other.latency_us) / p99(&outcome.latency_us);
+        report.figures.push(Figure::at_least("DuckDB's p99 over K2's", "x", vec![ratio], 1.0));
+        Ok(())
+    }
+
+    /// A range that ends now, against one of as many rows in the tables alone.
+    fn seam(&self, report: &mut Report) -> Result<(), Error> {
+        // One that is not the busiest: the live rows of a minute are not a month of its history.
+        let (symbol, trades) = &self.symbols[self.symbols.len().min(SYMBOLS_ASKED) - 1];
+        let a_day = *trades as f64 / self.options.days as f64;
+        let spanning = cold::since(symbol, self.options.days - 1);
+        let mut asker = Asker::open(self.address)?;
+        let rows = asker.rows(&spanning)?;
+        let counted: f64 = field(&rows[0], "n").parse().unwrap_or(0.0);
+        let days = ((counted / a_day).ceil() as u64).clamp(1, self.options.days - 1);
+        let of_tables = cold::days(symbol, days);
+        let rows = asker.rows(&of_tables)?;
+        report.input("rows of the range over the seam", counted);
+        report.input("rows of the cold range", field(&rows[0], "n"));
+        let shape = (SEAM_RATE, SEAM_QUESTIONS);
+        let over =
+            self.load("ranges over the seam", shape, &|_| Question::Sql(spanning.clone()))?;
+        let cold = self.load("cold ranges", shape, &|_| Question::Sql(of_tables.clone()))?;
+        add(report, "range over the seam", &over.latency_us, None, f64::NAN);
+        add(report, "cold range", &cold.latency_us, None, f64::NAN);
+        let p99 = |it: &Outcome| it.latency_us.value_at_quantile(0.99) as f64;
+        let ratio = p99(&over) / p99(&cold);
+        report.figures.push(Figure::at_most("seam over cold, p99", "x", vec![ratio], 1.5));
+        Ok(())
+    }
+
+    fn exports(&self, report: &mut Report) -> Result<(), Error> {
+        for (format, wanted) in [("arrow", 2e6), ("parquet", 2e6), ("csv", 5e5)] {
+            (self.options.progress)(&format!("an export as {format}"));
+            let rows = self.options.export.min(self.options.history);
+            let (bytes, took) = cold::export(self.address, format, rows)?;
+            report.input(&format!("bytes of the export as {format}"), bytes);
+            let rate = rows as f64 / took.as_secs_f64();
+            let name = format!("export as {format}");
+            report.figures.push(Figure::at_least(name, "rows/s", vec![rate], wanted));
+        }
+        Ok(())
+    }
+
+    /// How the feed fared meanwhile.
+    fn end(self, report: &mut Report) -> Result<(), Error> {
+        let lines = self.feed.lines() - self.lines_before;
+        let reached = lines as f64 / self.live_since.elapsed().as_secs_f64();
+        let written = self.feed.end().map_err(Error::io("feed the job"))?;
+        drop(self.job);
+        let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let fresh = freshness(&written, &seen);
+        let wanted = self.options.rate as f64 * RATE_SHARE;
+        report.figures.push(Figure::at_least("messages taken", "/s", vec![reached], wanted));
+        report.input("samples of freshness", fresh.len());
+        add(report, "freshness", &fresh, None, 50.0);
+        Ok(())
+    }
+}
+
+fn start_job(dir: &Path, workers: usize) -> Result<Child, Error> {
+    let (dir, workers) = (text(dir), workers.to_string());
+    let mut command = k2(&["run", "--input", "-", "--data-dir", &dir, "--workers", &workers])?;
+    command.args(["--listen", "127.0.0.1:0", "--pg", "127.0.0.1:0"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(Error::io("start k2 run"))
+}
+
+fn wait_for_history(feed: &Feed, address: SocketAddr, lines: u64) -> Result<(), Error> {
+    let mut asker = Asker::open(address)?;
+    let (mut read, mut moved) = (0, Instant::now());
+    while moved.elapsed() < PATIENCE {
+        let now = asker.metric("k2_ingest_records_total")?;
+        if feed.has_history() && now >= lines {
+            return Ok(());
+        }
+        if now > read {
+            (read, moved) = (now, Instant::now());
+        }
+        if feed.has_failed() {
+            break;
+        }
+        std::thread::sleep(POLL);
+    }
+    Err(Error::Wrong(format!("the job stands still after {read} of {lines} lines")))
+}
+
+fn symbols(address: SocketAddr) -> Result<Vec<(String, u64)>, Error> {
+    let sql = "SELECT symbol, trade_count FROM symbols ORDER BY trade_count DESC, symbol";
+    let rows = Asker::open(address)?.rows(sql)?;
+    let known = rows
+        .iter()
+        .map(|row| (field(row, "symbol"), field(row, "trade_count").parse().unwrap_or(0)));
+    let known: Vec<(String, u64)> = known.collect();
+    if known.is_empty() {
+        return Err(Error::Wrong("the history has no symbol".into()));
+    }
+    Ok(known)
+}
+
+/// Asks one thing after the other.
+struct Asker(Connection);
+
+impl Asker {
+    fn open(address: SocketAddr) -> Result<Self, Error> {
+        Connection::open(address).map(Self).map_err(Error::io("connect to the job"))
+    }
+
+    fn rows(&mut self, sql: &str) -> Result<Vec<Value>, Error> {
+        let reply = self.0.ask(&Question::Sql(sql.to_owned())).map_err(Error::io("ask the job"))?;
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        match answer["data"].as_array() {
+            Some(rows) if !rows.is_empty() => Ok(rows.clone()),
+            _ => Err(Error::Wrong(format!("{sql}: {}", String::from_utf8_lossy(&reply.body)))),
+        }
+    }
+
+    fn metric(&mut self, name: &str) -> Result<u64, Error> {
+        let reply = self.0.ask(&Question::Get("/metrics".into()));
+        let body = reply.map_err(Error::io("ask the job for its metrics"))?.body;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Ok(value.unwrap_or(0))
+    }
+}
+
+fn field(row: &Value, name: &str) -> String {
+    match &row[name] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Adds the figures of a histogram. `NAN` is no budget.
+fn add(report: &mut Report, name: &str, us: &Histogram<u64>, p50: Option<f64>, p99: f64) {
+    let ms = |share| vec![us.value_at_quantile(share) as f64 / 1e3];
+    let mut figure = |what: &str, runs, budget: f64| {
+        let name = format!("{name}, {what}");
+        report.figures.push(if budget.is_nan() {
+            Figure::plain(name, "ms", runs)
+        } else {
+            Figure::at_most(name, "ms", runs, budget)
+        });
+    };
+    figure("p50", ms(0.5), p50.unwrap_or(f64::NAN));
+    figure("p99", ms(0.99), p99);
+    figure("p99.9", ms(0.999), f64::NAN);
+    figure("most", vec![us.max() as f64 / 1e3], f64::NAN);
+    report.input(&format!("samples, {name}"), us.len());
+}
+
+/// From when a line was written until the first answer that covers it had come, for all lines that
+/// were written while questions were asked.
+fn freshness(written: &[(u64, Duration)], seen: &[Seen]) -> Histogram<u64> {
+    let mut latency_us = histogram();
+    let mut seen: Vec<Seen> = seen.to_vec();
+    seen.sort_by_key(|seen| seen.at);
+    // Between two loads nobody asks, so nobody sees.
+    let mut answers = seen.iter().peekable();
+    let mut last_asked = Duration::ZERO;
+    let mut before = written.first().map_or(0, |(lines, _)| *lines);
+    for (lines, at) in written {
+        while let Some(answer) = answers.next_if(|answer| answer.lines < *lines) {
+            last_asked = answer.at;
+        }
+        let Some(answer) = answers.peek() else { break };
+        if at.saturating_sub(last_asked) < ASKED_LATELY {
+            let us = answer.at.saturating_sub(*at).as_micros();
+            let us = u64::try_from(us).unwrap_or(u64::MAX);
+            latency_us.saturating_record_n(us.max(1), lines - before);
+        }
+        before = *lines;
+    }
+    latency_us
+}
+
+/// Somebody is asking if the last answer is not longer ago.
+const ASKED_LATELY: Duration = Duration::from_secs(1);
