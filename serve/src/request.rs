@@ -1,5 +1,7 @@
 //! What is asked: SQL, and optionally the moment at which it was asked before.
 
+use std::collections::BTreeMap;
+
 use arrow_cast::parse::string_to_timestamp_nanos;
 use k2_model::{Nanos, Offsets, Time};
 use k2_sinks::At;
@@ -50,8 +52,10 @@ impl Request {
 #[serde(deny_unknown_fields)]
 pub struct AsOf {
     /// Of the anchor table; `None` while it has no snapshot.
+    #[serde(default)]
     pub snapshot_id: Option<i64>,
     /// F_q.
+    #[serde(deserialize_with = "whole_from_json")]
     pub frontier: Time,
     /// O(F_q): of each origin the next offset.
     #[serde(serialize_with = "offsets_to_json", deserialize_with = "offsets_from_json")]
@@ -84,7 +88,7 @@ pub fn parse_at(text: &str) -> Result<At> {
 }
 
 /// The form in which offsets are written everywhere: `{source: {partition: next}}`.
-type ByPartition = std::collections::BTreeMap<String, std::collections::BTreeMap<i32, u64>>;
+type ByPartition = BTreeMap<String, BTreeMap<i32, u64>>;
 
 fn offsets_to_json<S: Serializer>(offsets: &Offsets, serializer: S) -> Result<S::Ok, S::Error> {
     let mut sources = ByPartition::new();
@@ -95,12 +99,35 @@ fn offsets_to_json<S: Serializer>(offsets: &Offsets, serializer: S) -> Result<S:
 }
 
 fn offsets_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Offsets, D::Error> {
-    let sources = ByPartition::deserialize(deserializer)?;
+    let sources = BTreeMap::<String, BTreeMap<i32, Whole>>::deserialize(deserializer)?;
     let origins = sources.iter().flat_map(|(source, partitions)| {
         let origin = |partition| k2_model::Origin::new(source, partition);
-        partitions.iter().map(move |(partition, next)| (origin(*partition), *next))
+        partitions.iter().map(move |(partition, next)| (origin(*partition), next.0))
     });
     Ok(origins.collect())
+}
+
+fn whole_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Whole::deserialize(deserializer).map(|whole| whole.0)
+}
+
+/// A whole number as JSON has it: `5.0` is one, and some languages write them all like that.
+struct Whole(u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Of larger floats not every digit counts.
+        const EXACT: std::ops::RangeInclusive<f64> = 0.0..=9_007_199_254_740_992.0;
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer).map(Self);
+        }
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let is_whole = |float: &f64| float.fract() == 0.0 && EXACT.contains(float);
+        let of_float = || number.as_f64().filter(is_whole).map(|float| float as u64);
+        number.as_u64().or_else(of_float).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!("{number} is no whole number from 0 to {}", u64::MAX))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +158,12 @@ mod tests {
         let json = serde_json::to_string(&token).unwrap();
         assert!(json.contains(r#""topic":{"3":1152921504606846976}"#), "{json}");
         assert_eq!(serde_json::from_str::<AsOf>(&json).unwrap(), token);
+        let floats = r#"{"frontier": 9.0, "offsets": {"topic": {"3": 1e3}}}"#;
+        let token = serde_json::from_str::<AsOf>(floats).unwrap();
+        assert_eq!((token.frontier, token.offsets.next(Origin::new("topic", 3))), (9, 1_000));
+        for wrong in ["-1", "0.5", "1e300", "\"1\"", "null"] {
+            let token = format!(r#"{{"frontier": {wrong}, "offsets": {{}}}}"#);
+            assert!(serde_json::from_str::<AsOf>(&token).is_err(), "{wrong}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::Value as Json;
 
 use super::ServerState;
-use super::parameters::{Kind, Values};
+use super::parameters::{Given, Kind, Values};
 use super::reply::Wanted;
 use super::routes::Route;
 use crate::error::{Error, FieldError, Result};
@@ -43,7 +43,9 @@ impl Ask {
     ) -> Result<Self> {
         let mut given = Vec::new();
         if let Ok(path) = &raw.path {
-            given.extend(path.iter().map(|(name, value)| (name.to_owned(), Json::from(value))));
+            given.extend(
+                path.iter().map(|(name, value)| (name.to_owned(), Given::Text(value.to_owned()))),
+            );
         }
         given.extend(of_query(&raw.uri)?);
         if route.method.has_body() {
@@ -109,21 +111,23 @@ pub(super) fn accept_of(headers: &HeaderMap) -> &str {
     headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
 }
 
-fn of_query(uri: &Uri) -> Result<Vec<(String, Json)>> {
+fn of_query(uri: &Uri) -> Result<Vec<(String, Given)>> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| {
         Error::bad_request("invalid_parameters", format!("read the query of the path: {error}"))
             .with_hint("escape what is no letter or digit, as in %2B for +")
     })?;
-    Ok(pairs.0.into_iter().map(|(name, value)| (name, Json::from(value))).collect())
+    Ok(pairs.0.into_iter().map(|(name, value)| (name, Given::Text(value))).collect())
 }
 
-fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Json)>> {
+fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Given)>> {
     check_content_type(headers)?;
     if body.is_empty() {
         return Ok(Vec::new());
     }
     match serde_json::from_slice(body) {
-        Ok(Json::Object(fields)) => Ok(fields.into_iter().collect()),
+        Ok(Json::Object(fields)) => {
+            Ok(fields.into_iter().map(|(name, json)| (name, Given::Json(json))).collect())
+        }
         Ok(_) => {
             let field = FieldError { field: String::new(), message: "must be an object".into() };
             Err(Error::bad_request("invalid_body", "read the body of a request: it is no object")
@@ -138,7 +142,7 @@ fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Json)>> {
 }
 
 /// curl names a form by default whatever it sends, so that is let pass.
-fn check_content_type(headers: &HeaderMap) -> Result<()> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<()> {
     let Some(named) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let named = named.to_str().unwrap_or_default().to_ascii_lowercase();
     let essence = named.split(';').next().unwrap_or_default().trim();

@@ -30,7 +30,7 @@ pub(super) async fn admit(State(access): State<Access>, request: Request, next: 
 }
 
 /// What a path is for; `None` of those that tell nothing about data.
-fn scope_of(path: &str) -> Option<Scope> {
+pub(super) fn scope_of(path: &str) -> Option<Scope> {
     match path.strip_prefix("/v1/") {
         Some(rest) if rest == "sql" || rest.starts_with("sql/") => Some(Scope::Sql),
         Some(rest) if rest == "stream" || rest.starts_with("stream/") => Some(Scope::Stream),

@@ -13,6 +13,7 @@ mod openapi;
 mod page;
 mod parameters;
 mod records;
+mod refusals;
 mod reply;
 mod routes;
 mod sql;

@@ -7,7 +7,8 @@ use axum::response::Response;
 use k2_model::Timeframe;
 use serde_json::{Map, Value as Json, json};
 
-use super::parameters::{Kind, Parameter};
+use super::parameters::{Kind, NAME_CHARS_MAX, Parameter};
+use super::refusals;
 use super::reply::{JSON, body_of};
 use super::routes::{Answers, Method, ROUTES, Route};
 use crate::format::Format;
@@ -40,7 +41,17 @@ fn made() -> Json {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": components() },
+        // A door that is open on this machine alone takes requests without a key as well.
+        "security": [{}, { "bearer": [] }, { "header": [] }],
+        "components": {
+            "schemas": components(),
+            "responses": refusals::components(),
+            "headers": refusals::headers(),
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "header": { "type": "apiKey", "in": "header", "name": "x-api-key" },
+            },
+        },
     })
 }
 
@@ -48,12 +59,6 @@ fn operation(route: &Route) -> Json {
     let in_path = |it: &&Parameter| route.path.contains(&format!("{{{}}}", it.name));
     // Of a question with a body only how it is answered may stand in the path's query as well.
     let in_query = |it: &&Parameter| !in_path(it) && !route.method.has_body();
-    let described = |it: &Parameter, place: &str| {
-        json!({
-            "name": it.name, "in": place, "required": it.is_required, "description": it.help,
-            "schema": schema_of(it.kind),
-        })
-    };
     let of_path = route.parameters.iter().filter(in_path).map(|it| described(it, "path"));
     let of_query = route.parameters.iter().filter(in_query).map(|it| described(it, "query"));
     let mut operation = json!({
@@ -65,11 +70,31 @@ fn operation(route: &Route) -> Json {
     if route.method == Method::Post {
         let fields: Vec<&Parameter> = route.parameters.iter().filter(|it| !in_path(it)).collect();
         operation["requestBody"] = json!({
-            "required": true,
+            "required": fields.iter().any(|it| it.is_required),
             "content": { "application/json": { "schema": object_of(&fields) } },
         });
     }
     operation
+}
+
+/// A parameter of a path or of its query.
+fn described(it: &Parameter, place: &str) -> Json {
+    let mut described = json!({
+        "name": it.name, "in": place, "required": it.is_required, "description": help_of(it),
+    });
+    match it.kind {
+        // Its JSON text: what has parts is otherwise spread over several parameters.
+        Kind::AsOf => described["content"] = json!({ JSON: { "schema": schema_of(it.kind) } }),
+        _ => described["schema"] = schema_of(it.kind),
+    }
+    described
+}
+
+fn help_of(it: &Parameter) -> String {
+    match it.alias {
+        Some(alias) => format!("{} Also as {alias}.", it.help),
+        None => it.help.to_owned(),
+    }
 }
 
 fn operation_id(route: &Route) -> String {
@@ -81,16 +106,26 @@ fn operation_id(route: &Route) -> String {
 fn object_of(fields: &[&Parameter]) -> Json {
     let property = |it: &&Parameter| {
         let mut schema = schema_of(it.kind);
-        schema["description"] = it.help.into();
+        if !it.is_required {
+            // As if it were not there.
+            schema = json!({ "anyOf": [schema, { "type": "null" }] });
+        }
+        schema["description"] = help_of(it).into();
         (it.name.to_owned(), schema)
     };
     let properties: Map<String, Json> = fields.iter().map(property).collect();
     let required: Vec<&str> = fields.iter().filter(|it| it.is_required).map(|it| it.name).collect();
-    json!({ "type": "object", "properties": properties, "required": required })
+    json!({
+        "type": "object", "properties": properties, "required": required,
+        "additionalProperties": false,
+    })
 }
 
 fn schema_of(kind: Kind) -> Json {
-    let name = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
+    let name = json!({
+        "type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX,
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+    });
     match kind {
         Kind::Symbol | Kind::Venue => name,
         Kind::Symbols { max } | Kind::Venues { max } => {
@@ -98,12 +133,21 @@ fn schema_of(kind: Kind) -> Json {
                     "uniqueItems": true })
         }
         Kind::Time => json!({
+            "description": "ISO 8601 with a zone, from 1678 to 2261, or nanoseconds since 1970.",
             "anyOf": [{ "type": "string", "format": "date-time" },
-                      { "type": "integer", "format": "int64" }],
+                      { "type": "string", "pattern": "^-?[0-9]{1,18}$" },
+                      { "type": "integer", "format": "int64", "minimum": i64::MIN,
+                        "maximum": i64::MAX }],
         }),
-        Kind::Date => json!({ "type": "string", "format": "date" }),
+        Kind::Date => json!({
+            "type": "string", "format": "date", "description": "A day from 1678 to 2261.",
+        }),
         Kind::Timeframe => json!({ "enum": Timeframe::ALL.map(Timeframe::as_str) }),
-        Kind::Interval => json!({ "type": "string", "pattern": "^[1-9][0-9]*[smhd]$" }),
+        Kind::Interval => json!({
+            "type": "string", "description": "From 1s to 366d.",
+            "pattern": "^([1-9][0-9]{0,6}s|[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}h|\
+                        ([1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9]|36[0-6])d)$",
+        }),
         Kind::Integer { default, min, max } => {
             let mut schema = json!({ "type": "integer", "minimum": min, "maximum": max });
             if let Some(default) = default {
@@ -111,13 +155,19 @@ fn schema_of(kind: Kind) -> Json {
             }
             schema
         }
-        Kind::Decimal => json!({ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$" }),
+        Kind::Decimal => json!({
+            "anyOf": [{ "type": "string", "pattern": "^-?[0-9]{1,26}(\\.[0-9]{1,12})?$" },
+                      { "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }],
+        }),
         Kind::OneOf(choices) => json!({ "enum": choices }),
         Kind::SomeOf(choices) => json!({
             "type": "array", "items": { "enum": choices }, "minItems": 1, "uniqueItems": true,
         }),
         Kind::AsOf => json!({ "$ref": "#/components/schemas/AsOf" }),
-        Kind::Text | Kind::Cursor => json!({ "type": "string" }),
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Shaped(form) => json!({ "type": "string", "pattern": form }),
+        Kind::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
+        Kind::Cursor => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$" }),
         Kind::Format => json!({ "enum": Format::ALL.map(Format::as_str) }),
         Kind::Objects { of, max } => {
             let fields: Vec<&Parameter> = of.iter().collect();
@@ -128,18 +178,29 @@ fn schema_of(kind: Kind) -> Json {
 }
 
 fn responses(route: &Route) -> Json {
-    let error = json!({
-        "description": "Why there is no answer, and what to do",
-        "content": { JSON: { "schema": { "$ref": "#/components/schemas/Error" } } },
-    });
+    let mut responses = refusals::of(route);
     let row = match route.answers {
         Answers::Rows(schema) => row_of(&schema()),
+        Answers::Fields(schema) => {
+            let mut row = row_of(&schema());
+            // Those that were asked for.
+            row["required"] = json!([]);
+            row
+        }
+        Answers::Either(one, other) => json!({ "anyOf": [row_of(&one()), row_of(&other())] }),
         Answers::SomeRows => json!({ "type": "object" }),
         Answers::Own(content_type) => {
             let content = json!({ content_type: {} });
-            return json!({
-                "200": { "description": route.summary, "content": content }, "default": error,
+            responses["200"] = json!({
+                "description": route.summary, "headers": refusals::on_each(), "content": content,
             });
+            if route.path == "/health" {
+                let health = json!({ "schema": { "$ref": "#/components/schemas/Health" } });
+                responses["200"]["content"] = json!({ JSON: health });
+                responses["503"] = responses["200"].clone();
+                responses["503"]["description"] = "Something is not well".into();
+            }
+            return responses;
         }
     };
     let answer = json!({
@@ -159,14 +220,9 @@ fn responses(route: &Route) -> Json {
         let schema = if is_json { json!({ "schema": answer }) } else { json!({}) };
         content.insert(essence.to_owned(), schema);
     }
-    let mut responses = json!({
-        "200": { "description": route.summary, "content": content }, "default": error,
+    responses["200"] = json!({
+        "description": route.summary, "headers": refusals::on_rows(), "content": content,
     });
-    if route.method == Method::Get
-        && route.parameters.iter().any(|it| matches!(it.kind, Kind::AsOf))
-    {
-        responses["304"] = json!({ "description": "The client has this answer already" });
-    }
     responses
 }
 
@@ -200,8 +256,8 @@ fn value_of(kind: &DataType) -> Json {
 
 fn components() -> Json {
     let text = json!({ "type": "string" });
-    let count = json!({ "type": "integer", "minimum": 0 });
-    let id = json!({ "type": ["integer", "null"] });
+    let count = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
+    let id = json!({ "type": ["integer", "null"], "minimum": i64::MIN, "maximum": i64::MAX });
     json!({
         "Error": {
             "type": "object",
@@ -226,6 +282,19 @@ fn components() -> Json {
                 },
             },
         },
+        "Health": {
+            "type": "object",
+            "required": ["status", "dependencies"],
+            "properties": {
+                "status": { "enum": ["healthy", "unhealthy"] },
+                "dependencies": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object", "required": ["status"], "properties": { "status": text },
+                    },
+                },
+            },
+        },
         "Pagination": {
             "type": "object",
             "required": ["limit", "cursor", "has_more"],
@@ -236,12 +305,17 @@ fn components() -> Json {
         },
         "AsOf": {
             "type": "object",
-            "required": ["snapshot_id", "frontier", "offsets"],
+            "description": "The moment of an answer, as its meta tells it: the offsets decide.",
+            "required": ["frontier", "offsets"],
+            "additionalProperties": false,
             "properties": {
                 "snapshot_id": id, "frontier": count,
                 "offsets": {
                     "type": "object",
-                    "additionalProperties": { "type": "object", "additionalProperties": count },
+                    "additionalProperties": {
+                        "type": "object", "additionalProperties": count,
+                        "propertyNames": { "pattern": "^(0|[1-9][0-9]{0,8})$" },
+                    },
                 },
             },
         },

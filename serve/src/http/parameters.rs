@@ -14,7 +14,7 @@ use crate::hint::did_you_mean;
 use crate::request::AsOf;
 
 /// Characters of a name: a symbol, a venue.
-const NAME_CHARS_MAX: usize = 64;
+pub(super) const NAME_CHARS_MAX: usize = 64;
 
 /// One parameter of a path.
 #[derive(Clone, Copy, Debug)]
@@ -30,22 +30,40 @@ pub(super) struct Parameter {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Symbol,
-    Symbols { max: usize },
+    Symbols {
+        max: usize,
+    },
     Venue,
-    Venues { max: usize },
+    Venues {
+        max: usize,
+    },
     Time,
     Date,
     Timeframe,
     Interval,
-    Integer { default: Option<i64>, min: i64, max: i64 },
+    Integer {
+        default: Option<i64>,
+        min: i64,
+        max: i64,
+    },
     Decimal,
     OneOf(&'static [&'static str]),
     SomeOf(&'static [&'static str]),
     AsOf,
     Text,
+    /// A text of this form, which the handler of its route reads by itself.
+    Shaped(&'static str),
+    /// A number, which the handler of its route reads by itself.
+    Number {
+        min: f64,
+        max: f64,
+    },
     Cursor,
     Format,
-    Objects { of: &'static [Parameter], max: usize },
+    Objects {
+        of: &'static [Parameter],
+        max: usize,
+    },
 }
 
 /// One value, read.
@@ -78,13 +96,22 @@ impl Parameter {
     }
 }
 
+/// A value as it came.
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    /// In a path or its query, where everything is a text.
+    Text(String),
+    /// In a body, where it has a type.
+    Json(Json),
+}
+
 /// The parameters of one question, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Values(BTreeMap<&'static str, Datum>);
 
 impl Values {
     /// Reads `given`, or says of every field what is wrong with it.
-    pub(super) fn read(parameters: &[Parameter], given: Vec<(String, Json)>) -> Result<Self> {
+    pub(super) fn read(parameters: &[Parameter], given: Vec<(String, Given)>) -> Result<Self> {
         let mut wrong = Vec::new();
         let values = Self::collect(parameters, given, "", &mut wrong);
         if wrong.is_empty() { Ok(values) } else { Err(invalid(wrong)) }
@@ -92,7 +119,7 @@ impl Values {
 
     fn collect(
         parameters: &[Parameter],
-        given: Vec<(String, Json)>,
+        given: Vec<(String, Given)>,
         place: &str,
         wrong: &mut Vec<FieldError>,
     ) -> Self {
@@ -101,7 +128,7 @@ impl Values {
             wrong.push(FieldError { field: format!("{place}{field}"), message });
         };
         let mut nested = Vec::new();
-        for (name, json) in given {
+        for (name, value) in given {
             let Some(parameter) = parameters.iter().find(|known| known.is_named(&name)) else {
                 tell(&name, format!("is no parameter here; {}", nearest(&name, parameters)));
                 continue;
@@ -110,11 +137,15 @@ impl Values {
                 tell(&name, "is given more than once".to_owned());
                 continue;
             }
-            if let Kind::Objects { of, max } = parameter.kind {
-                nested.push((parameter.name, of, max, json));
+            if let (Kind::Objects { of, max }, Given::Json(json)) = (parameter.kind, &value) {
+                nested.push((parameter.name, of, max, json.clone()));
                 continue;
             }
-            match parameter.kind.read(&json) {
+            let read = match &value {
+                Given::Text(text) => parameter.kind.read_text(text).map(Some),
+                Given::Json(json) => parameter.kind.read(json),
+            };
+            match read {
                 // As if it were not there: clients send null for what they leave open.
                 Ok(None) => {}
                 Ok(Some(datum)) => {
@@ -148,7 +179,8 @@ impl Values {
             match item {
                 Json::Object(fields) => {
                     let place = format!("{name}[{at}].");
-                    let fields = fields.into_iter().collect();
+                    let fields = fields.into_iter();
+                    let fields = fields.map(|(name, json)| (name, Given::Json(json))).collect();
                     objects.push(Self::collect(of, fields, &place, wrong));
                 }
                 _ => wrong.push(FieldError {
@@ -270,7 +302,26 @@ pub(super) fn invalid(fields: Vec<FieldError>) -> Error {
 }
 
 impl Kind {
-    /// The value in `json`, which is a text where it came in a query or a path; `None` for null.
+    /// The value of a text in a path or its query.
+    fn read_text(self, text: &str) -> Result<Datum, String> {
+        let json = || Json::from(text);
+        Ok(match self {
+            Self::Symbols { .. } | Self::Venues { .. } | Self::SomeOf(_) => {
+                let items: Vec<&str> = text.split(',').collect();
+                return self
+                    .read(&Json::from(items))
+                    .map(|read| read.unwrap_or(Datum::Texts(vec![])));
+            }
+            Self::Integer { min, max, .. } => {
+                let fits = text.parse().ok().filter(|number| (min..=max).contains(number));
+                Datum::Integer(fits.ok_or_else(|| not_within(min, max))?)
+            }
+            Self::AsOf => Datum::AsOf(Box::new(as_of(serde_json::from_str(text))?)),
+            _ => return self.read(&json())?.ok_or_else(|| "must be a text".to_owned()),
+        })
+    }
+
+    /// The value in `json`; `None` for null.
     fn read(self, json: &Json) -> Result<Option<Datum>, String> {
         if json.is_null() {
             return Ok(None);
@@ -292,8 +343,10 @@ impl Kind {
             Self::SomeOf(choices) => {
                 Datum::Texts(list(json, choices.len(), |item| one_of(item, choices))?)
             }
-            Self::AsOf => Datum::AsOf(Box::new(as_of(json)?)),
-            Self::Text | Self::Cursor => Datum::Text(text(json)?.to_owned()),
+            Self::AsOf => Datum::AsOf(Box::new(as_of(serde_json::from_value(json.clone()))?)),
+            Self::Text | Self::Shaped(_) | Self::Number { .. } | Self::Cursor => {
+                Datum::Text(text(json)?.to_owned())
+            }
             Self::Format => Datum::Text(one_of(json, &Format::ALL.map(Format::as_str))?),
             Self::Objects { .. } => return Err("must be a list of objects".to_owned()),
         }))
@@ -315,27 +368,25 @@ fn name(json: &Json) -> Result<String, String> {
     }
 }
 
-/// A list, or in a query its items between commas.
 fn list(
     json: &Json,
     max: usize,
     read: impl Fn(&Json) -> Result<String, String>,
 ) -> Result<Vec<String>, String> {
-    let items: Vec<Json> = match json {
-        Json::Array(items) => items.clone(),
-        Json::String(items) => items.split(',').map(Json::from).collect(),
-        _ => return Err("must be a list of texts".to_owned()),
-    };
+    let Json::Array(items) = json else { return Err("must be a list of texts".to_owned()) };
     if items.is_empty() || items.len() > max {
         return Err(format!("must have from 1 to {max} entries"));
     }
     let mut texts = Vec::new();
-    for item in &items {
+    for (at, item) in items.iter().enumerate() {
         let text = read(item)?;
-        if texts.contains(&text) {
+        if items[..at].contains(item) {
             return Err(format!("names {text} more than once"));
         }
-        texts.push(text);
+        // Two spellings of one name are one name.
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
     }
     Ok(texts)
 }
@@ -349,20 +400,29 @@ fn one_of(json: &Json, choices: &[&str]) -> Result<String, String> {
 }
 
 fn integer(json: &Json, min: i64, max: i64) -> Result<i64, String> {
-    let number = match json {
-        Json::String(text) => text.parse().ok(),
-        other => other.as_i64(),
-    };
-    let fits = number.filter(|number| (min..=max).contains(number));
-    fits.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+    let number = whole(json).filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| not_within(min, max))
+}
+
+/// The whole number in `json`. `5.0` is one too, as long as each digit counts.
+fn whole(json: &Json) -> Option<i64> {
+    const EXACT_MAX: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    let whole = |float: &f64| float.fract() == 0.0 && float.abs() <= EXACT_MAX;
+    json.as_i64().or_else(|| json.as_f64().filter(whole).map(|float| float as i64))
+}
+
+fn not_within(min: i64, max: i64) -> String {
+    format!("must be a whole number from {min} to {max}")
 }
 
 fn decimal(json: &Json) -> Result<Decimal, String> {
     let text = match json {
         Json::String(text) => text.clone(),
-        // As it was written where that is exact; a text always is.
-        Json::Number(number) => number.to_string(),
-        _ => return Err("must be a decimal number, as a text".to_owned()),
+        // A fraction would have gone through a float, and lost digits there.
+        other => {
+            let whole = whole(other).map(|number| number.to_string());
+            whole.ok_or("must be a decimal number, as a text such as \"0.5\"")?
+        }
     };
     Decimal::parse(text.as_bytes()).map_err(|error| format!("must be a decimal number: {error}"))
 }
@@ -372,7 +432,7 @@ fn time(json: &Json) -> Result<i64, String> {
     const WANTED: &str =
         "must be ISO 8601 with a zone, as in 2024-08-09T00:00:00Z, or nanoseconds since 1970";
     let text = match json {
-        Json::Number(number) => return number.as_i64().ok_or_else(|| WANTED.to_owned()),
+        Json::Number(_) => return whole(json).ok_or_else(|| WANTED.to_owned()),
         other => text(other).map_err(|_| WANTED)?,
     };
     if let Ok(nanos) = text.parse::<i64>() {
@@ -414,12 +474,8 @@ fn interval(json: &Json) -> Result<i64, String> {
     nanos.filter(|nanos| (1..=366 * NANOS_PER_DAY).contains(nanos)).ok_or_else(|| WANTED.to_owned())
 }
 
-/// The `as_of` of an earlier answer's `meta`; in a query as its JSON text.
-fn as_of(json: &Json) -> Result<AsOf, String> {
-    let read = match json {
-        Json::String(text) => serde_json::from_str(text),
-        other => serde_json::from_value(other.clone()),
-    };
+/// The `as_of` of an earlier answer's `meta`; in a query it is JSON text.
+fn as_of(read: serde_json::Result<AsOf>) -> Result<AsOf, String> {
     read.map_err(|error| format!("must be the as_of of an answer's meta: {error}"))
 }
 
@@ -439,7 +495,11 @@ mod tests {
 
     fn read(fields: Json) -> Result<Values> {
         let Json::Object(fields) = fields else { panic!("{fields}") };
-        Values::read(SOME, fields.into_iter().collect())
+        let given = fields.into_iter().map(|(name, json)| match json {
+            Json::String(text) => (name, Given::Text(text)),
+            json => (name, Given::Json(json)),
+        });
+        Values::read(SOME, given.collect())
     }
 
     #[test]
@@ -497,8 +557,9 @@ mod tests {
             ];
             for kind in kinds {
                 let _ = kind.read(&Json::from(text.as_str()));
+                let _ = kind.read_text(&text);
             }
-            let _ = Values::read(SOME, vec![(name, Json::from(text))]);
+            let _ = Values::read(SOME, vec![(name, Given::Text(text))]);
         }
     }
 }

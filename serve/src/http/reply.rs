@@ -19,7 +19,7 @@ use crate::format::{Format, write_page, write_rows};
 /// Where an answer says what it is an answer of, whatever its body is.
 pub(super) const META: &str = "x-k2-meta";
 /// Where an answer that is rows alone says how to go on.
-const PAGINATION: &str = "x-k2-pagination";
+pub(super) const PAGINATION: &str = "x-k2-pagination";
 pub(super) const CORRELATION_ID: &str = "x-correlation-id";
 /// Longer ids are not taken over.
 const CORRELATION_ID_BYTES_MAX: usize = 128;

@@ -57,6 +57,10 @@ impl Method {
 pub(super) enum Answers {
     /// Rows with these columns.
     Rows(fn() -> SchemaRef),
+    /// Rows with some of these columns.
+    Fields(fn() -> SchemaRef),
+    /// Rows with the columns of one of the two.
+    Either(fn() -> SchemaRef, fn() -> SchemaRef),
     /// Rows whose columns the question decides.
     SomeRows,
     /// Something of its own, of this content type.
@@ -262,28 +266,34 @@ const AGGREGATIONS: &[Parameter] = &[
     ON_PARTIAL,
 ];
 
+/// Between commas, each of at most as many characters as a name may have.
+const STREAM_NAMES: Kind = Kind::Shaped("^[^,]{1,64}(,[^,]{1,64})*$");
 const STREAM_SYMBOL: Parameter = Parameter::new(
     "symbol",
-    Kind::Text,
+    STREAM_NAMES,
     "Repeated, or separated by commas; canonical or the venues' own. All where it is left out.",
 );
 const STREAM_VENUE: Parameter =
-    Parameter::new("venue", Kind::Text, "Repeated, or separated by commas.").or("exchange");
+    Parameter::new("venue", STREAM_NAMES, "Repeated, or separated by commas.").or("exchange");
 const ON_SLOW: Parameter = Parameter::new(
     "on_slow",
     Kind::OneOf(&["conflate", "skip"]),
     "conflate: the newest of each symbol at the rate; skip: every row, and what a slow reader \
      missed is counted. Trades skip and bars conflate by default.",
 );
-const RATE: Parameter =
-    Parameter::new("rate", Kind::Text, "Updates a second of a symbol when conflated, 0.1 to 100.");
+const RATE: Parameter = Parameter::new(
+    "rate",
+    Kind::Number { min: stream::RATE_MIN, max: stream::RATE_MAX },
+    "Updates a second of a symbol when conflated.",
+);
 const FIRST_ROWS: Parameter = Parameter::new(
     "snapshot",
     Kind::Integer { default: None, min: 0, max: stream::SNAPSHOT_MAX as i64 },
     "Rows of each symbol that come first.",
 );
+const EVENT_ID: Kind = Kind::Shaped("^[0-9a-f]{8}(-(0|[1-9][0-9]{0,18})){2}$");
 const RESUME: Parameter =
-    Parameter::new("resume", Kind::Text, "The id of the last event, in place of Last-Event-ID.");
+    Parameter::new("resume", EVENT_ID, "The id of the last event, in place of Last-Event-ID.");
 const STREAM: &[Parameter] = &[STREAM_SYMBOL, STREAM_VENUE, ON_SLOW, RATE, FIRST_ROWS, RESUME];
 const BAR_STREAM: &[Parameter] =
     &[TIMEFRAME.required(), STREAM_SYMBOL, STREAM_VENUE, ON_SLOW, RATE, FIRST_ROWS, RESUME];
@@ -319,7 +329,7 @@ const JSON: Answers = Answers::Own("application/json");
 const TEXT: Answers = Answers::Own("text/plain");
 const HTML: Answers = Answers::Own("text/html");
 const EVENTS: Answers = Answers::Own("text/event-stream");
-use Answers::{Rows, SomeRows};
+use Answers::{Either, Fields, Rows, SomeRows};
 
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
@@ -330,9 +340,9 @@ pub(super) static ROUTES: &[Route] = &[
     route!(Get "/v1/trades", RECORDS, Rows(trades), asked!(records::trades), "Trades, newest first"),
     route!(Get "/v1/quotes", RECORDS, Rows(quotes), asked!(records::quotes), "Quotes, newest first"),
     route!(Get "/v1/trades/recent", RECENT, Rows(trades), asked!(records::recent), "The last minutes of a symbol"),
-    route!(Post "/v1/trades/query", TRADE_QUERY, SomeRows, asked!(records::trade_query), "Trades of many symbols, newest first"),
-    route!(Post "/v1/quotes/query", QUOTE_QUERY, SomeRows, asked!(records::quote_query), "Quotes of many symbols, newest first"),
-    route!(Post "/v1/replay", REPLAY, SomeRows, asked!(records::replay), "Records in order of time and sequence, as of one moment"),
+    route!(Post "/v1/trades/query", TRADE_QUERY, Fields(trades), asked!(records::trade_query), "Trades of many symbols, newest first"),
+    route!(Post "/v1/quotes/query", QUOTE_QUERY, Fields(quotes), asked!(records::quote_query), "Quotes of many symbols, newest first"),
+    route!(Post "/v1/replay", REPLAY, Either(trades, quotes), asked!(records::replay), "Records in order of time and sequence, as of one moment"),
     route!(Get "/v1/ohlcv/{timeframe}", BARS, Rows(newest_bars::schema), asked!(bars::bars), "Bars, newest first"),
     route!(Post "/v1/ohlcv/batch", BAR_BATCH, Rows(bars::batch_schema), asked!(bars::batch), "Bars of several questions, as of one moment"),
     route!(Get "/v1/ohlcv/health", &[FORMAT], Rows(bars::health_schema), asked!(bars::health), "Whether bars keep up with trades"),
@@ -342,7 +352,7 @@ pub(super) static ROUTES: &[Route] = &[
     route!(Get "/v1/symbols", SYMBOL_LIST, Rows(state::symbols_schema), asked!(state::symbols), "Each symbol that has records"),
     route!(Get "/v1/stats", &[FORMAT], Rows(state::stats_schema), asked!(state::stats), "Rows and files of each table"),
     route!(Get "/v1/snapshots", SNAPSHOTS, Rows(state::snapshots_schema), asked!(state::snapshots), "What was committed, newest first"),
-    route!(Post "/v1/snapshots/{id}/query", SNAPSHOT_QUERY, SomeRows, asked!(records::snapshot_query), "Records as they were at a snapshot, newest first"),
+    route!(Post "/v1/snapshots/{id}/query", SNAPSHOT_QUERY, Either(trades, quotes), asked!(records::snapshot_query), "Records as they were at a snapshot, newest first"),
     route!(Get "/v1/gaps", GAPS, Rows(state::gaps_schema), asked!(state::gaps), "Messages that never came or came late, newest first"),
     route!(Get "/v1/feeds", FEEDS, Rows(state::feeds_schema), asked!(state::feeds), "How each feed is doing"),
     route!(Get "/v1/stream/trades", STREAM, EVENTS, Handler::Own(|| get(stream::trades)), "Trades as they come; as WebSocket on an upgrade"),

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::ask::{accept_of, unreadable};
+use super::ask::{accept_of, check_content_type, unreadable};
 use super::page::Page;
 use super::parameters::{Kind, Parameter};
 use super::reply::{self, CorrelationId, Wanted};
@@ -41,6 +41,7 @@ pub(super) async fn sql(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
+    check_content_type(&headers)?;
     let question = read(&body.map_err(unreadable)?)?;
     let format = match question.format.as_deref() {
         None => Format::of_accept(accept_of(&headers))?,

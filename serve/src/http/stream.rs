@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use k2_model::Timeframe;
 
 use crate::error::{Error, Result};
-pub(super) use crate::stream::spec::SNAPSHOT_MAX;
+pub(super) use crate::stream::spec::{RATE_MAX, RATE_MIN, SNAPSHOT_MAX};
 use crate::stream::spec::{Spec, Subject};
 use crate::stream::{Streams, Subscription};
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k2_model::Timeframe;
-use k2_model::instrument::RAW_SYMBOL_BYTES_MAX;
 
 use crate::error::{Error, Result};
 use crate::stream::roster::Names;
@@ -12,11 +11,13 @@ use crate::stream::token::Token;
 
 /// Names in one subscription.
 const NAMES_MAX: usize = 1_000;
+/// Characters of a name.
+pub(crate) const NAME_CHARS_MAX: usize = 64;
 /// Rows of a snapshot, of one symbol.
 pub(crate) const SNAPSHOT_MAX: usize = 1_000;
 const RATE_DEFAULT: f64 = 4.0;
-const RATE_MIN: f64 = 0.1;
-const RATE_MAX: f64 = 100.0;
+pub(crate) const RATE_MIN: f64 = 0.1;
+pub(crate) const RATE_MAX: f64 = 100.0;
 const PARAMETERS: &str = "parameters are symbol and venue (repeated, or separated by commas), \
                           on_slow=conflate|skip, rate, snapshot and resume";
 
@@ -122,8 +123,8 @@ impl Spec {
 
 fn add_names(names: &mut BTreeSet<String>, name: &str, value: &str, problems: &mut Vec<String>) {
     for text in value.split(',') {
-        if text.is_empty() || text.len() > RAW_SYMBOL_BYTES_MAX {
-            problems.push(format!("{name} is a name of 1 to {RAW_SYMBOL_BYTES_MAX} bytes"));
+        if text.is_empty() || text.chars().count() > NAME_CHARS_MAX {
+            problems.push(format!("{name} is a name of 1 to {NAME_CHARS_MAX} characters"));
         } else {
             names.insert(text.to_owned());
         }

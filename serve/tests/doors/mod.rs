@@ -3,6 +3,7 @@
 mod catalog;
 mod client;
 mod keys;
+mod openapi;
 mod postgres;
 mod refused;
 
