@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Kafka broker and a real schema registry, for tests, benches and development:
+# A real Kafka broker, a real schema registry and a real driver of PostgreSQL, for tests, benches and
+# development:
 #
 #   scripts/parts/install.sh [TARGET_DIR]    puts them under TARGET_DIR/parts
 #
@@ -17,7 +18,7 @@ fetch() {
     command -v mvn >/dev/null || need_packages maven
     command -v mvn >/dev/null || fail "Maven is not there: install it, then run this again"
     say "fetching Kafka and the schema registry: 200 MB, about a minute the first time"
-    rm -rf "$parts/kafka" "$parts/registry" "$parts/prepared.txt"
+    rm -rf "$parts/kafka" "$parts/registry" "$parts/jdbc" "$parts/prepared.txt"
     mvn -B -q -Dstyle.color=never -f "$here/pom.xml" "-Dparts=$parts" package
     cp "$here/pom.xml" "$parts/fetched.xml"
 }
@@ -41,4 +42,4 @@ cmp -s "$here/pom.xml" "$parts/fetched.xml" || fetch
 # An archive is good for one Java and one place, and the data folder for one list of settings.
 made_of=$(java -version 2>&1; echo "$parts"; cksum <"$root/ops/kafka/broker.properties"; cksum <"$here/parts.py")
 [ "$made_of" = "$(cat "$parts/prepared.txt" 2>/dev/null)" ] || prepare "$made_of"
-echo "Kafka and the schema registry are in $parts"
+echo "Kafka, the schema registry and the JDBC driver are in $parts"

@@ -21,6 +21,8 @@ struct Placeholder {
     bytes: std::ops::Range<usize>,
     /// From 0.
     index: usize,
+    /// In `ANY($1)`, which takes a list of what stands before it.
+    is_list: bool,
 }
 
 /// A statement, and where its parameters stand.
@@ -36,12 +38,20 @@ impl Template {
         let mut placeholders = Vec::new();
         let mut lines = Lines::new(&sql);
         let tokens = Tokenizer::new(&GenericDialect {}, &sql).tokenize_with_location();
+        // The last but one, and the last.
+        let mut before = (Token::EOF, Token::EOF);
         for token in tokens.unwrap_or_default() {
-            let Token::Placeholder(name) = &token.token else { continue };
+            let Token::Placeholder(name) = &token.token else {
+                if !matches!(token.token, Token::Whitespace(_)) {
+                    before = (before.1, token.token);
+                }
+                continue;
+            };
             let index = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
             let start = lines.byte_at(token.span.start.line, token.span.start.column);
             if let (Some(index), Some(start)) = (index.and_then(|it| it.checked_sub(1)), start) {
-                placeholders.push(Placeholder { bytes: start..start + name.len(), index });
+                let bytes = start..start + name.len();
+                placeholders.push(Placeholder { bytes, index, is_list: opens_list(&before) });
             }
         }
         Self { sql, placeholders }
@@ -56,6 +66,11 @@ impl Template {
         self.placeholders.iter().map(|it| it.index + 1).max().unwrap_or(0)
     }
 
+    /// Whether a parameter is a list of what it is compared with.
+    pub(super) fn is_list(&self, index: usize) -> bool {
+        self.placeholders.iter().any(|it| it.index == index && it.is_list)
+    }
+
     /// The text with something else for each placeholder.
     pub(super) fn filled(&self, text_of: impl Fn(usize) -> String) -> String {
         let mut filled = String::with_capacity(self.sql.len());
@@ -68,6 +83,13 @@ impl Template {
         filled.push_str(&self.sql[from..]);
         filled
     }
+}
+
+fn opens_list((word, parenthesis): &(Token, Token)) -> bool {
+    let Token::Word(word) = word else { return false };
+    let quantifiers = ["any", "all", "some"];
+    *parenthesis == Token::LParen
+        && quantifiers.iter().any(|it| word.value.eq_ignore_ascii_case(it))
 }
 
 /// Finds bytes by line and column, both from 1 and in letters, in one pass.
@@ -320,6 +342,13 @@ mod tests {
 
     fn filled(sql: &str) -> String {
         Template::new(sql.to_owned()).filled(|index| format!("<{index}>"))
+    }
+
+    #[test]
+    fn what_any_takes_is_a_list() {
+        let template =
+            Template::new("SELECT $1 WHERE a = ANY ( $2) OR b <> all($3) OR c($4)".into());
+        assert_eq!([0, 1, 2, 3].map(|at| template.is_list(at)), [false, true, true, false]);
     }
 
     #[test]

@@ -67,7 +67,11 @@ impl Prepared {
         let Described { schema, parameters } = described?;
         let told = |at: usize| {
             let kind = parameters.get(&format!("${}", at + 1)).cloned().flatten();
-            wire_type(&kind.unwrap_or(DataType::Utf8)).oid()
+            let kind = kind.unwrap_or(DataType::Utf8);
+            // It was planned as one of its elements.
+            let is_list = self.template.is_list(at) && !matches!(kind, DataType::List(_));
+            let list = |kind| DataType::new_list(kind, true);
+            wire_type(&if is_list { list(kind) } else { kind }).oid()
         };
         let types = (0..self.template.parameters())
             .map(|at| self.given_type(at).unwrap_or_else(|| told(at)))

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod client;
+mod drivers;
 mod keys;
 mod openapi;
 mod postgres;

@@ -267,7 +267,8 @@ fn psycopg_raises_its_own_exceptions_with_state_and_hint() {
     assert_eq!(answers[5]["rows"][0][0], "'x'");
 }
 
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
+/// Does not end by itself.
+pub const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
                        generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11";
 
 /// Waits until as many queries run as are expected.
