@@ -20,6 +20,9 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// Queries at once, of all doors together.
     pub concurrency: Concurrency,
+    /// Bytes that all queries hold at once, on top of what each may: past it a query is answered
+    /// with 503.
+    pub memory_bytes_max: usize,
     /// Threads that one large query may use.
     pub parallelism: usize,
     /// Bytes of decoded Parquet footers kept between queries.
@@ -35,6 +38,7 @@ impl Default for EngineConfig {
             instruments: Arc::new(InstrumentTable::shipped()),
             limits: Limits::default(),
             concurrency: Concurrency::default(),
+            memory_bytes_max: 4 << 30,
             parallelism: std::thread::available_parallelism().map_or(2, usize::from),
             metadata_cache_bytes: 64 << 20,
             streams: StreamLimits::default(),

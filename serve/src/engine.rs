@@ -10,6 +10,7 @@
 mod limits;
 pub(crate) mod newest;
 pub(crate) mod newest_bars;
+mod plan;
 pub(crate) mod sizes;
 pub(crate) mod stream;
 
@@ -20,19 +21,15 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_plan::execute_stream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::execution::SessionState;
 use datafusion::sql::parser::Statement;
 use futures::future::BoxFuture;
 use k2_dataflows::live::Live;
 use k2_model::{Offsets, Time};
 use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
-use limits::{collect, out_of_time};
+use limits::out_of_time;
+use plan::{Begun, facts_of, planned};
 
 use crate::access::Gate;
 use crate::answer::{Answer, Meta, OpenGaps};
@@ -42,19 +39,16 @@ use crate::clocks;
 use crate::config::{EngineConfig, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain;
-use crate::functions::finality::{Clocks, FINAL, VenueClocks};
+use crate::functions::finality::{Clocks, VenueClocks};
 use crate::gaps::{self, GapList, TouchedGaps};
 use crate::hint;
+use crate::memory::AllMemory;
 use crate::moments::Moments;
 use crate::pinned::{Pinned, Touched, Trace};
 use crate::request::Request;
 use crate::session;
 use crate::statement::{self, Question};
-use crate::tables::stored::StoredTable;
 use crate::views::definitions;
-
-/// A query that reads fewer rows than this runs on one thread: handing them over costs more.
-const PARALLEL_ROWS_MIN: usize = 100_000;
 
 /// How often and how long a query waits for a job that has just started.
 const START_WAITS_MAX: u32 = 500;
@@ -75,6 +69,7 @@ struct Inner {
     gaps: Remembered<GapList>,
     statistics: Statistics,
     gate: Gate,
+    memory: Arc<AllMemory>,
 }
 
 enum Source {
@@ -85,8 +80,7 @@ enum Source {
 /// A question that has begun to be answered.
 struct Opened {
     scope: Arc<Scope>,
-    schema: SchemaRef,
-    rows: SendableRecordBatchStream,
+    rows: Begun,
 }
 
 /// One value for the latest snapshot id of a table that was asked for.
@@ -122,6 +116,7 @@ impl Engine {
             snapshots: Arc::new(move || lake.snapshots()),
             moments,
             gate: Gate::new(config.concurrency),
+            memory: AllMemory::new(config.memory_bytes_max),
             config: Arc::new(config),
             base: Arc::new(base),
             clocks: Mutex::default(),
@@ -145,6 +140,11 @@ impl Engine {
     /// Queries that run now, and that wait for their turn.
     pub(crate) fn load(&self) -> (usize, usize) {
         self.0.gate.load()
+    }
+
+    /// Bytes that all queries hold now.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.0.memory.bytes()
     }
 
     pub(crate) fn statistics(&self) -> &Statistics {
@@ -207,8 +207,8 @@ impl Engine {
 
     async fn answer(&self, request: Request, limits: Limits) -> Result<Answer> {
         let correlation_id = request.correlation_id.clone();
-        let Opened { scope, schema, rows } = self.open(request, limits).await?;
-        let batches = collect(rows, limits).await?;
+        let Opened { scope, rows } = self.open(request, limits).await?;
+        let (schema, batches) = (rows.schema(), rows.collect(limits).await?);
         let meta = self.meta(&scope, correlation_id).await?;
         Ok(Answer { schema, batches, meta })
     }
@@ -220,11 +220,11 @@ impl Engine {
         let mut rows = self.run(&scope, statement, limits).await?;
         let schema = rows.schema();
         if is_explain {
-            let lines = explain::lines(&scope, &schema, collect(rows, limits).await?);
-            let lines = futures::stream::iter(lines.into_iter().map(Ok));
-            rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), lines));
+            let memory = rows.memory();
+            let lines = explain::lines(&scope, &schema, rows.collect(limits).await?);
+            rows = Begun::of(schema, lines, memory);
         }
-        Ok(Opened { scope, schema, rows })
+        Ok(Opened { scope, rows })
     }
 
     /// What a question sees that names `moments` besides its own.
@@ -285,12 +285,7 @@ impl Engine {
         })
     }
 
-    async fn run(
-        &self,
-        scope: &Arc<Scope>,
-        statement: Statement,
-        limits: Limits,
-    ) -> Result<SendableRecordBatchStream> {
+    async fn run(&self, scope: &Arc<Scope>, statement: Statement, limits: Limits) -> Result<Begun> {
         let (state, plan) = planned(scope, statement).await?;
         let facts = facts_of(&plan)?;
         if facts.asks_final {
@@ -298,7 +293,8 @@ impl Engine {
                 scope.clocks.set(self.venue_clocks(&scope.pinned).await?);
             }
         }
-        begun(state, &plan, &facts, limits).await
+        let memory = self.0.memory.of_query(limits.memory_bytes_max);
+        Begun::new(state, &plan, &facts, memory).await
     }
 
     /// Answers a question of our own, over the same pin but outside of the trace. It must not
@@ -308,7 +304,8 @@ impl Engine {
         let limits = Limits { rows_max: usize::MAX, ..self.0.config.limits };
         let (state, plan) = planned(&scope, statement::parse(sql)?.statement).await?;
         let facts = facts_of(&plan)?;
-        collect(begun(state, &plan, &facts, limits).await?, limits).await
+        let memory = self.0.memory.of_query(limits.memory_bytes_max);
+        Begun::new(state, &plan, &facts, memory).await?.collect(limits).await
     }
 
     /// Of each venue the greatest event time over its trades, by the cheapest way there is.
@@ -440,56 +437,4 @@ fn check_reached(pinned: &Pinned, wanted: &Offsets) -> Result<()> {
 
 pub(crate) fn failed(error: DataFusionError) -> Error {
     hint::of_datafusion(error, &table_names())
-}
-
-/// The optimised plan of `statement`, and the session it was planned in.
-async fn planned(scope: &Arc<Scope>, statement: Statement) -> Result<(SessionState, LogicalPlan)> {
-    let state = scope.session();
-    let plan = state.statement_to_plan(statement).await.map_err(failed)?;
-    statement::check(&plan)?;
-    let plan = state.optimize(&plan).map_err(failed)?;
-    Ok((state, plan))
-}
-
-async fn begun(
-    mut state: SessionState,
-    plan: &LogicalPlan,
-    facts: &PlanFacts,
-    limits: Limits,
-) -> Result<SendableRecordBatchStream> {
-    if facts.rows < PARALLEL_ROWS_MIN {
-        state.config_mut().options_mut().execution.target_partitions = 1;
-    }
-    let planner = state.query_planner().clone();
-    let plan = planner.create_physical_plan(plan, &state).await.map_err(failed)?;
-    let task = session::task(&state, limits.memory_bytes_max);
-    execute_stream(plan, task).map_err(failed)
-}
-
-/// What must be known of a plan before it runs.
-struct PlanFacts {
-    /// Rows of the tables that it scans, before any filter.
-    rows: usize,
-    asks_final: bool,
-}
-
-fn facts_of(plan: &LogicalPlan) -> Result<PlanFacts> {
-    let mut facts = PlanFacts { rows: 0, asks_final: false };
-    let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(table) = provider.downcast_ref::<StoredTable>()
-        {
-            facts.rows = facts.rows.saturating_add(table.rows());
-        }
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                facts.asks_final |=
-                    matches!(part, Expr::ScalarFunction(call) if call.name() == FINAL);
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    visited.map_err(failed)?;
-    Ok(facts)
 }

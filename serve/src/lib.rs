@@ -24,6 +24,7 @@ mod gaps;
 mod hint;
 pub mod http;
 pub mod literal;
+mod memory;
 mod moments;
 pub mod pg;
 mod pg_catalog;

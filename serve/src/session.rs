@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::prelude::SessionConfig;
@@ -13,6 +12,7 @@ use datafusion::prelude::SessionConfig;
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::config::EngineConfig;
 use crate::functions::{bar, twap, window};
+use crate::memory::QueryMemory;
 use crate::pg_catalog;
 use crate::spelling::Spellings;
 use crate::yielding::YieldingJoins;
@@ -66,11 +66,8 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
 }
 
 /// Where one query runs: the caches of all, and memory of its own.
-pub(crate) fn task(state: &SessionState, memory_bytes_max: usize) -> Arc<TaskContext> {
-    let runtime = RuntimeEnv {
-        memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
-        ..RuntimeEnv::clone(state.runtime_env())
-    };
+pub(crate) fn task(state: &SessionState, memory: Arc<QueryMemory>) -> Arc<TaskContext> {
+    let runtime = RuntimeEnv { memory_pool: memory, ..RuntimeEnv::clone(state.runtime_env()) };
     // Functions are looked up by name only where plans travel between processes.
     Arc::new(TaskContext::new(
         None,

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::limits::out_of_time;
-use super::{Engine, Opened, failed};
+use super::plan::Begun;
+use super::{Engine, Opened};
 use crate::access::Running;
 use crate::answer::{Answer, Meta};
 use crate::catalog::Scope;
@@ -60,15 +59,15 @@ impl Engine {
             let correlation_id = request.correlation_id.clone();
             let opening = async {
                 let running = self.0.gate.enter().await?;
-                let Opened { scope, schema, rows } = self.open(request, limits).await?;
+                let Opened { scope, rows } = self.open(request, limits).await?;
                 let meta = self.meta(&scope, correlation_id).await?;
-                Ok((running, scope, schema, rows, meta))
+                Ok((running, scope, rows, meta))
             };
             let opened = timeout(limits.time_max, opening).await;
             let opened = opened.unwrap_or_else(|_| Err(out_of_time(limits)));
             self.0.statistics.queries.fetch_add(1, Ordering::Relaxed);
-            let (running, scope, schema, rows, meta) =
-                opened.inspect_err(|_| self.count_failure())?;
+            let (running, scope, rows, meta) = opened.inspect_err(|_| self.count_failure())?;
+            let schema = rows.schema();
             let (sender, batches) = channel(AHEAD_MAX);
             let broken = Broken::default();
             let engine = self.clone();
@@ -94,7 +93,7 @@ struct Making {
 }
 
 impl Making {
-    async fn run(self, rows: SendableRecordBatchStream, broken: &Broken) {
+    async fn run(self, rows: Begun, broken: &Broken) {
         let made = timeout(STREAM_TIME_MAX, self.pass_on(rows)).await;
         if let Err(error) = made.unwrap_or_else(|_| Err(too_long())) {
             self.engine.count_failure();
@@ -105,7 +104,7 @@ impl Making {
         self.engine.0.statistics.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    async fn pass_on(&self, mut rows: SendableRecordBatchStream) -> Result<()> {
+    async fn pass_on(&self, mut rows: Begun) -> Result<()> {
         loop {
             let next = tokio::select! {
                 biased;
@@ -115,11 +114,8 @@ impl Making {
             let batch = match next {
                 Err(_) => return Err(out_of_time(self.limits)),
                 Ok(None) => return Ok(()),
-                Ok(Some(batch)) => batch.map_err(failed)?,
+                Ok(Some(batch)) => batch?,
             };
-            if batch.num_rows() == 0 {
-                continue;
-            }
             let rows = batch.num_rows() as u64;
             self.engine.0.statistics.rows.fetch_add(rows, Ordering::Relaxed);
             match timeout(READER_PATIENCE, self.sender.send(Ok(batch))).await {

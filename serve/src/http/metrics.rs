@@ -33,6 +33,8 @@ pub(super) async fn metrics(State(state): State<ServerState>) -> Response {
     put(&mut text, "k2_query_running", "gauge", "Queries that run now.", running as u64);
     let help = "Queries that wait for their turn.";
     put(&mut text, "k2_query_waiting", "gauge", help, waiting as u64);
+    let help = "Bytes that all queries hold now.";
+    put(&mut text, "k2_query_memory_bytes", "gauge", help, state.engine.memory_bytes() as u64);
     if let Some(bytes) = resident_bytes() {
         let help = "Resident memory of the process.";
         put(&mut text, "process_resident_memory_bytes", "gauge", help, bytes);

@@ -53,7 +53,7 @@ fn state_of(error: &Error) -> &'static str {
         // As for any statement that writes in a transaction that is read-only.
         "not_a_query" => "25006",
         "query_too_long" => "54001",
-        "limit_memory" => "53200",
+        "limit_memory" | "crowded" => "53200",
         "limit_time" => "57014",
         "cannot_compute" if error.message().to_lowercase().contains("divide by zero") => "22012",
         "cannot_compute" => "22000",

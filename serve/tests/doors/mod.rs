@@ -4,6 +4,7 @@ mod catalog;
 mod client;
 mod drivers;
 mod keys;
+mod load;
 mod openapi;
 mod postgres;
 mod refused;
