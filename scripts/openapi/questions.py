@@ -36,6 +36,9 @@ def is_picked(text: str) -> bool:
 def put_right(given: dict) -> None:
     """What no schema says of the fields of a right question."""
     given.pop("cursor", None)
+    if given.get("at") is not None:
+        given.pop("as_of", None)
+        given["at"] = "1999-01-01" if is_picked(given["at"]) else "tag:eod"
     for name, known in KNOWN.items():
         if isinstance(given.get(name), str) and is_picked(given[name]):
             given[name] = known[len(given[name]) % len(known)]

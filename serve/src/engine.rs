@@ -239,7 +239,8 @@ impl Engine {
             Source::Live(live) => {
                 wait_until_reached(live).await?;
                 let live = live.pin();
-                Pinned { live: Some(live.clone()), ..Pinned::tables(live.cold) }
+                let pinned = Pinned { live: Some(live.clone()), ..Pinned::tables(live.cold) };
+                if request.live_alone { pinned.without_tables() } else { pinned }
             }
             Source::Offline(pin) => Pinned::tables(pin()),
         };
@@ -335,6 +336,9 @@ impl Engine {
         let told = scope.told();
         let pinned = &told.pinned;
         let mut warnings = Vec::new();
+        if pinned.is_live_alone {
+            warnings.push("the tables cannot be read: these are the rows of memory alone".into());
+        }
         if pinned.is_latest() && pinned.cold.tables.is_empty() {
             warnings.push("there are no tables yet".to_owned());
         }
@@ -349,7 +353,7 @@ impl Engine {
             snapshots: pinned.snapshots(),
             moments: told.moments.iter().map(|(at, scope)| scope.as_moment(at)).collect(),
             as_of: pinned.token(),
-            complete: !has_halt,
+            complete: !has_halt && !pinned.is_live_alone,
             gaps,
             deferred: 0,
             warnings,

@@ -47,9 +47,24 @@ fn of_shared(shared: &DataFusionError, tables: &[String]) -> Error {
         DataFusionError::ResourcesExhausted(message) => out_of_memory().with_source(&**message),
         DataFusionError::Plan(message) => of_plan(message, tables),
         DataFusionError::Execution(message) => cannot_compute(message),
+        DataFusionError::ObjectStore(cause) => unreadable(Told(cause.to_string())),
+        DataFusionError::IoError(cause) => unreadable(Told(cause.to_string())),
+        DataFusionError::ParquetError(cause) => unreadable(Told(cause.to_string())),
         other => Error::internal(format!("answer a query: {other}")),
     }
 }
+
+/// The text of a cause that several tasks share.
+#[derive(Debug)]
+struct Told(String);
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Told {}
 
 fn out_of_memory() -> Error {
     Error::new(
@@ -64,7 +79,11 @@ fn unreadable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         "storage",
-        format!("read the tables' files: {cause}; see whether the data directory is complete"),
+        format!("read the tables' files: {cause}"),
+    )
+    .with_hint(
+        "see whether the data directory is complete; over HTTP on_partial=allow asks for what is \
+         in memory",
     )
     .with_source(cause)
 }

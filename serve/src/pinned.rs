@@ -25,12 +25,21 @@ pub(crate) struct Pinned {
     pub(crate) as_of: Option<AsOf>,
     /// The earlier moment that `cold` is of; then there is no live side.
     pub(crate) at: Option<At>,
+    /// The tables cannot be read, and their rows are left out.
+    pub(crate) is_live_alone: bool,
 }
 
 impl Pinned {
     /// The tables alone, at their latest pin.
     pub(crate) fn tables(cold: Arc<ColdPin>) -> Self {
-        Self { live: None, cold, as_of: None, at: None }
+        Self { live: None, cold, as_of: None, at: None, is_live_alone: false }
+    }
+
+    /// The rows of the live side alone.
+    pub(crate) fn without_tables(self) -> Self {
+        let mut cold = ColdPin::clone(&self.cold);
+        cold.tables.clear();
+        Self { cold: Arc::new(cold), is_live_alone: true, ..self }
     }
 
     /// Whether it is not the latest that there is.

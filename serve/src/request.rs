@@ -18,6 +18,9 @@ pub struct Request {
     pub as_of: Option<AsOf>,
     /// The committed tables at an earlier moment, without live rows. Not together with `as_of`.
     pub at: Option<At>,
+    /// Without the tables, of a running job: what to ask where they cannot be read. The answer is
+    /// not complete, and says so.
+    pub live_alone: bool,
     /// `None`: those of the engine.
     pub limits: Option<Limits>,
     /// Ties the answer to logs; made up if empty.

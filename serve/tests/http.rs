@@ -605,6 +605,48 @@ fn an_answer_that_may_not_be_partial_is_refused_where_it_would_be() {
 }
 
 #[test]
+fn where_the_tables_are_away_memory_alone_answers_if_that_is_allowed() {
+    let served = Served::seamed();
+    let (all, live) = (
+        served.sql(&format!("SELECT * FROM trades {NEWEST_FIRST}")),
+        served.get("/v1/stats").data()[0]["rows_live"].as_u64().unwrap() as usize,
+    );
+    assert!(live > 100 && live < all.len());
+    let warehouse = served.job.dir.path().join("warehouse");
+    std::fs::rename(&warehouse, served.job.dir.path().join("away")).unwrap();
+    let path = "/v1/trades?limit=10000";
+    served.get(path).error(503, "storage");
+    served.get(&format!("{path}&on_partial=error")).error(503, "storage");
+    let reply = served.get(&format!("{path}&on_partial=allow"));
+    assert_eq!(reply.data(), all[..live]);
+    let meta = &reply.json()["meta"];
+    assert_eq!((&meta["complete"], &meta["sources"]["iceberg"]), (&false.into(), &0.into()));
+    let warning = meta["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("memory alone"), "{warning}");
+    std::fs::rename(served.job.dir.path().join("away"), &warehouse).unwrap();
+    assert_eq!(served.get(path).data(), all);
+}
+
+#[test]
+fn sql_is_asked_at_an_earlier_moment_like_everything_else() {
+    let served = Served::seamed();
+    let id = served.get("/v1/snapshots?table=trades&limit=1").data()[0]["snapshot_id"].clone();
+    let sql = "SELECT count(*) AS n FROM trades";
+    let count = |body: Value| served.post("/v1/sql", &body).data()[0]["n"].clone();
+    let (now, then) =
+        (count(json!({"sql": sql})), count(json!({"sql": sql, "at": id.to_string()})));
+    assert!(then.as_i64() > Some(0) && then.as_i64() < now.as_i64(), "{then} and {now}");
+    for (at, status, code) in [
+        ("7", 404, "unknown_snapshot"),
+        ("1999-01-01", 404, "unknown_snapshot"),
+        ("tag:none", 404, "unknown_tag"),
+        ("yesterday", 400, "invalid_moment"),
+    ] {
+        served.post("/v1/sql", &json!({"sql": sql, "at": at})).error(status, code);
+    }
+}
+
+#[test]
 fn days_are_summed_up_or_said_to_be_empty() {
     let served = Served::seamed();
     let expected = served.sql(

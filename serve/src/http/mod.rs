@@ -5,6 +5,7 @@
 mod aggregations;
 mod ask;
 mod bars;
+mod connections;
 mod cursor;
 mod health;
 mod keys;
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub body_bytes_max: usize,
     /// From the first byte of a request to its answer; above the time limit of a query.
     pub request_time_max: Duration,
+    /// Connections at once, subscriptions included; one more is answered with 503 and closed.
+    pub connections_max: usize,
     /// Threads of the server, which queries run on too.
     pub threads: usize,
     /// How long a shutdown waits for requests that are being answered.
@@ -69,6 +72,7 @@ impl Default for ServerConfig {
         Self {
             body_bytes_max: 1 << 20,
             request_time_max: Duration::from_secs(35),
+            connections_max: 4_096,
             threads: 2,
             drain_max: Duration::from_secs(5),
         }
@@ -98,7 +102,7 @@ impl Server {
         let serve = move |listener, stopped| {
             let streams = Streams::new(&state.engine, Arc::clone(&state.metrics));
             let router = guarded_router(state, config, access).layer(Extension(streams.clone()));
-            serve(listener, router, streams, stopped, config.drain_max)
+            serve(listener, router, streams, stopped, config)
         };
         Background::start("k2-http", listener, config.threads, serve).map(Self).map_err(failed)
     }
@@ -118,7 +122,7 @@ async fn serve(
     router: Router,
     streams: Streams,
     stopped: oneshot::Receiver<()>,
-    drain_max: Duration,
+    config: ServerConfig,
 ) {
     let (draining, drain) = oneshot::channel();
     let subscribed = streams.clone();
@@ -133,11 +137,12 @@ async fn serve(
             tracing::debug!(%error, "a client's answers may wait for each other");
         }
     });
+    let listener = connections::Limited::new(listener, config.connections_max);
     let serving = axum::serve(listener, router).with_graceful_shutdown(signal);
     let cut_off = async move {
         // Without a signal the server goes on for ever.
         match drain.await {
-            Ok(()) => tokio::time::sleep(drain_max).await,
+            Ok(()) => tokio::time::sleep(config.drain_max).await,
             Err(_) => std::future::pending().await,
         }
     };

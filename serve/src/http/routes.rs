@@ -101,7 +101,8 @@ const FORMAT: Parameter = Parameter::new("format", Kind::Format, "Otherwise what
 const ON_PARTIAL: Parameter = Parameter::new(
     "on_partial",
     Kind::OneOf(&["allow", "error"]),
-    "With error an answer that is not complete is a 503.",
+    "With error an answer that is not complete is a 503; with allow the rows of memory alone are \
+     one where the tables cannot be read.",
 );
 const TIMEFRAME: Parameter = Parameter::new("timeframe", Kind::Timeframe, "Length of a bar.");
 const DATA_TYPE: Parameter =

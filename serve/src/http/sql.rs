@@ -16,13 +16,18 @@ use super::streamed;
 use crate::answer::Pagination;
 use crate::error::{Error, Result};
 use crate::format::Format;
-use crate::request::{AsOf, Request};
+use crate::request::{AsOf, Request, parse_at};
+
+const MOMENT: Kind = Kind::Shaped(
+    "^(tag:[a-z][a-z0-9-]*|[0-9]{1,18}|[12][0-9]{3}-0[1-9]-[01][0-9](T[01][0-9]:00:00Z)?)$",
+);
 
 /// What [`Question`] reads, for the document.
 pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::new("sql", Kind::Text, "One SELECT over the tables and views.").required(),
     Parameter::new("format", Kind::Format, "Otherwise what Accept names."),
     Parameter::new("as_of", Kind::AsOf, "The as_of of an answer's meta."),
+    Parameter::new("at", MOMENT, "The committed tables at a snapshot, at a time, or at tag:NAME."),
 ];
 
 #[derive(Deserialize)]
@@ -33,6 +38,8 @@ struct Question {
     format: Option<String>,
     #[serde(default)]
     as_of: Option<AsOf>,
+    #[serde(default)]
+    at: Option<String>,
 }
 
 pub(super) async fn sql(
@@ -47,8 +54,9 @@ pub(super) async fn sql(
         None => Format::of_accept(accept_of(&headers))?,
         Some(name) => name.parse()?,
     };
-    let Question { sql, as_of, .. } = question;
-    let request = Request { sql, as_of, correlation_id, ..Request::default() };
+    let Question { sql, as_of, at, .. } = question;
+    let at = at.as_deref().map(parse_at).transpose()?;
+    let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
     let wanted = Wanted::of(format, &headers);
     if matches!(format, Format::Table | Format::Json) {
         // A table's columns are as wide as all rows together; an envelope is read as one value.
@@ -63,7 +71,7 @@ fn read(body: &[u8]) -> Result<Question> {
     serde_json::from_slice(body).map_err(|error| {
         Error::bad_request("invalid_body", format!("read the body of a request: {error}"))
             .with_hint(
-                r#"send {"sql": "SELECT …", "format": "json", "as_of": {…}}; only sql is needed"#,
+                r#"send {"sql": "SELECT …", "format": "json", "as_of": {…}, "at": "tag:NAME"}; only sql is needed"#,
             )
     })
 }

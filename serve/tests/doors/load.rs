@@ -3,13 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use k2_serve::{Access, Concurrency, Engine, EngineConfig, Limits};
+use k2_serve::{Access, Concurrency, Engine, EngineConfig, Limits, ServerConfig};
 
 use super::keys::{get, post_sql};
-use super::{Doors, open};
+use super::{Doors, open, open_http_with};
 use crate::config;
 use crate::support::Job;
 
@@ -101,4 +102,25 @@ fn a_hundred_heavy_questions_stop_neither_the_job_nor_the_server() {
     assert_eq!(get(&doors, "/health", &[]).0, 200);
     let (status, _, body) = post_sql(&doors, "SELECT count(*) AS n FROM trades", &[]);
     assert!(status == 200 && !body.contains("\"n\":0"), "{body}");
+}
+
+#[test]
+fn one_connection_too_many_is_told_so_and_who_leaves_makes_room() {
+    let job = Job::new();
+    let config = ServerConfig { connections_max: 2, ..ServerConfig::default() };
+    let doors = open_http_with(&crate::live(&job), config);
+    let mut held: Vec<_> =
+        (0..2).map(|_| TcpStream::connect(doors.http.address()).unwrap()).collect();
+    let begun = Instant::now();
+    let (mut status, mut head, mut body) = get(&doors, "/health", &[]);
+    while status == 200 && begun.elapsed() < Duration::from_secs(5) {
+        (status, head, body) = get(&doors, "/health", &[]);
+    }
+    assert!(status == 503 && head.contains("retry-after: 1"), "{head}");
+    assert!(body.contains("too_many_connections") && body.contains("hint"), "{body}");
+    held.pop();
+    let begun = Instant::now();
+    while get(&doors, "/health", &[]).0 != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the place is not given back");
+    }
 }

@@ -27,6 +27,14 @@ pub fn open(engine: &Engine, access: &Access) -> Doors {
 }
 
 pub fn open_with(engine: &Engine, access: &Access, config: PgConfig) -> Doors {
+    open_both_with(engine, access, config, ServerConfig::default())
+}
+
+pub fn open_http_with(engine: &Engine, config: ServerConfig) -> Doors {
+    open_both_with(engine, &Access::open(), PgConfig::default(), config)
+}
+
+fn open_both_with(engine: &Engine, access: &Access, config: PgConfig, http: ServerConfig) -> Doors {
     let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
     let state = ServerState {
         engine: engine.clone(),
@@ -34,7 +42,6 @@ pub fn open_with(engine: &Engine, access: &Access, config: PgConfig) -> Doors {
         health: std::sync::Arc::new(|| JobState::Running),
         secret: Secret::random(),
     };
-    let http = ServerConfig::default();
     Doors {
         http: Server::start_guarded(listener(), state, http, access.clone()).unwrap(),
         pg: PgServer::start(listener(), engine.clone(), access.clone(), config).unwrap(),
