@@ -14,6 +14,8 @@ use crate::serve::Door;
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8611);
 /// Likewise, for clients of PostgreSQL.
 const PG_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8612);
+/// Likewise, for drivers of Arrow Flight SQL.
+const FLIGHT_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8613);
 
 #[derive(Args, Debug)]
 pub struct DoorArgs {
@@ -23,6 +25,9 @@ pub struct DoorArgs {
     /// Where to serve queries over PostgreSQL's protocol [default: 127.0.0.1:8612, or a free port]
     #[arg(long, value_name = "ADDR", conflicts_with = "no_listen")]
     pg: Option<SocketAddr>,
+    /// Where to serve queries over Arrow Flight SQL [default: 127.0.0.1:8613, or a free port]
+    #[arg(long, value_name = "ADDR", conflicts_with = "no_listen")]
+    flight: Option<SocketAddr>,
     /// Serve nothing
     #[arg(long)]
     no_listen: bool,
@@ -36,8 +41,11 @@ pub struct DoorArgs {
 
 /// Doors that are open, but at which nobody answers yet.
 pub struct Doors {
-    /// For HTTP, and for PostgreSQL's protocol.
-    pub both: [Door; 2],
+    pub http: Door,
+    /// For PostgreSQL's protocol.
+    pub pg: Door,
+    /// For Arrow Flight SQL.
+    pub flight: Door,
     /// What commands on this machine bring along, where a key is asked for.
     pub own_key: Option<String>,
     pub who_may_ask: &'static str,
@@ -46,8 +54,8 @@ pub struct Doors {
 impl DoorArgs {
     /// Refuses what would let everyone in who is not meant to be.
     pub fn check(&self, directory: &Path) -> Result {
-        let addresses = [("--listen", self.listen), ("--pg", self.pg)].into_iter();
-        let named = addresses.filter_map(|(flag, address)| Some((flag, address?)));
+        let addresses = [("--listen", self.listen), ("--pg", self.pg), ("--flight", self.flight)];
+        let named = addresses.into_iter().filter_map(|(flag, address)| Some((flag, address?)));
         let wants_key = |address: &SocketAddr| self.policy(*address) == Policy::Keys;
         let closed = named.clone().find(|(_, address)| wants_key(address));
         if closed.is_none() && !self.require_keys || KeyRing::load(directory)?.has_valid() {
@@ -81,18 +89,22 @@ impl DoorArgs {
         let listen = [
             listener("--listen", self.listen, LISTEN_DEFAULT)?,
             listener("--pg", self.pg, PG_DEFAULT)?,
+            listener("--flight", self.flight, FLIGHT_DEFAULT)?,
         ];
-        let addresses = [listen[0].local_addr()?, listen[1].local_addr()?];
-        let policies = addresses.map(|address| self.policy(address));
+        let mut policies = [Policy::Keys; 3];
+        for (policy, listener) in policies.iter_mut().zip(&listen) {
+            *policy = self.policy(listener.local_addr()?);
+        }
         let own = policies.contains(&Policy::Keys).then(NewKey::generate).transpose()?;
         let access = Access::of(directory, own.as_ref(), Policy::Keys);
-        let [http, pg] = listen;
+        let [http, pg, flight] = listen;
         let door = |listener, policy| Door { listener, access: access.under(policy) };
+        let all_are = |policy| policies.iter().all(|it| *it == policy);
         let who_may_ask = match policies {
-            [Policy::Local, Policy::Local] => {
+            _ if all_are(Policy::Local) => {
                 "everyone on this machine may ask, and nobody else; --require-keys closes it"
             }
-            [Policy::Keys, Policy::Keys] => "who brings a key may ask: k2 keys create makes one",
+            _ if all_are(Policy::Keys) => "who brings a key may ask: k2 keys create makes one",
             policies if policies.contains(&Policy::Open) => {
                 "INSECURE: everyone who reaches the job may ask it anything"
             }
@@ -102,7 +114,9 @@ impl DoorArgs {
             }
         };
         Ok(Some(Doors {
-            both: [door(http, policies[0]), door(pg, policies[1])],
+            http: door(http, policies[0]),
+            pg: door(pg, policies[1]),
+            flight: door(flight, policies[2]),
             own_key: own.map(|key| key.text().to_owned()),
             who_may_ask,
         }))

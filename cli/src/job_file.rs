@@ -18,6 +18,9 @@ pub struct JobFile {
     /// Where it speaks PostgreSQL's protocol.
     #[serde(default)]
     pub pg: Option<SocketAddr>,
+    /// Where it speaks Arrow Flight SQL.
+    #[serde(default)]
+    pub flight: Option<SocketAddr>,
     /// What a command on this machine brings along, where the job asks for a key.
     #[serde(default)]
     pub key: Option<String>,
@@ -79,7 +82,7 @@ mod tests {
     fn job(pid: u32) -> JobFile {
         let address = "127.0.0.1:1".parse().unwrap();
         let started = "2024-08-08T00:00:00.000000000Z".into();
-        JobFile { pid, address, pg: None, key: None, started }
+        JobFile { pid, address, pg: None, flight: None, key: None, started }
     }
 
     #[test]

@@ -251,11 +251,14 @@ impl RunArgs {
         directory: &Path,
     ) -> Result<Option<(Announced, Served)>> {
         let Some(doors) = self.doors.open(directory)? else { return Ok(None) };
-        let served = Served::start(job, settings, sink, sources, doors.both, directory)?;
-        let (address, pg) = (served.address(), served.pg_address());
+        let (key, who_may_ask) = (doors.own_key.clone(), doors.who_may_ask);
+        let served = Served::start(job, settings, sink, sources, doors, directory)?;
+        let (address, pg, flight) =
+            (served.address(), served.pg_address(), served.flight_address());
         let started = RealClock.now().to_string();
         let pid = std::process::id();
-        let file = JobFile { pid, address, pg: Some(pg), key: doors.own_key, started };
+        let (pg_at, flight_at) = (Some(pg), Some(flight));
+        let file = JobFile { pid, address, pg: pg_at, flight: flight_at, key, started };
         let announced = file.announce(directory).map_err(|error| {
             Failure::failed(format!("leave the address in {}", directory.display()), error)
         })?;
@@ -272,7 +275,11 @@ impl RunArgs {
             pg.ip(),
             pg.port()
         ));
-        screen::say(doors.who_may_ask);
+        screen::say(format!(
+            "listening on grpc://{}; drivers of Arrow Flight SQL read from it, as adbc_driver_flightsql",
+            reached(flight)
+        ));
+        screen::say(who_may_ask);
         Ok(Some((announced, served)))
     }
 }

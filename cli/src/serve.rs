@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k2_dataflows::Job;
 use k2_kafka::CircuitState;
 use k2_operators::kit::dependency::{Condition, Health};
-use k2_serve::{Access, Engine, JobState, PgConfig, PgServer, Server, ServerConfig, ServerState};
+use k2_serve::{
+    Access, Engine, FlightConfig, FlightServer, JobState, PgConfig, PgServer, Server, ServerConfig,
+    ServerState,
+};
 use k2_sinks::Status;
 
 use crate::cursor_key;
+use crate::doors::Doors;
 use crate::failure::Result;
 use crate::settings::Settings;
 
@@ -56,6 +60,7 @@ pub struct Door {
 pub struct Served {
     http: Server,
     pg: PgServer,
+    flight: FlightServer,
 }
 
 impl Served {
@@ -64,7 +69,7 @@ impl Served {
         settings: &Settings,
         sink: &SinkHealth,
         sources: &Arc<Health>,
-        [http, pg]: [Door; 2],
+        doors: Doors,
         directory: &Path,
     ) -> Result<Self> {
         let engine = Engine::live(job.live(), job.lake(), settings.engine_config())?;
@@ -74,12 +79,15 @@ impl Served {
             (None, Some(reason)) => JobState::Stalled { reason },
             (None, None) => JobState::Running,
         });
+        let Doors { http, pg, flight, .. } = doors;
         let pg = PgServer::start(pg.listener, engine.clone(), pg.access, PgConfig::default())?;
         let secret = cursor_key::of(directory)?;
+        let (asked, signs, config) = (engine.clone(), secret.clone(), FlightConfig::default());
+        let flight = FlightServer::start(flight.listener, asked, flight.access, signs, config)?;
         let state = ServerState { engine, metrics: job.metrics(), health, secret };
         let config = ServerConfig::default();
         let http = Server::start_guarded(http.listener, state, config, http.access)?;
-        Ok(Self { http, pg })
+        Ok(Self { http, pg, flight })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -88,5 +96,9 @@ impl Served {
 
     pub fn pg_address(&self) -> SocketAddr {
         self.pg.address()
+    }
+
+    pub fn flight_address(&self) -> SocketAddr {
+        self.flight.address()
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, SchemaRef};
 
+use crate::catalog::Scope;
 use crate::engine::{Engine, failed};
 use crate::error::Result;
-use crate::request::Request;
+use crate::request::{AsOf, Request};
 use crate::statement::{self, Question};
 
 /// The shape of an answer.
@@ -16,16 +17,30 @@ pub(crate) struct Described {
     pub(crate) schema: SchemaRef,
     /// `$1` → its type, where the question tells it.
     pub(crate) parameters: HashMap<String, Option<DataType>>,
+    /// The moment at which it would be so.
+    pub(crate) as_of: AsOf,
 }
 
 impl Engine {
     /// Plans `sql`, which may have parameters, at the moment of now.
     pub(crate) async fn describe(&self, sql: &str) -> Result<Described> {
+        self.described(sql).await.map(|(described, _scope)| described)
+    }
+
+    /// The same, for a client that will ask for the rows as of that moment at once.
+    pub(crate) async fn describe_and_hold(&self, sql: &str) -> Result<Described> {
+        let (described, scope) = self.described(sql).await?;
+        self.hold(&scope);
+        Ok(described)
+    }
+
+    async fn described(&self, sql: &str) -> Result<(Described, Arc<Scope>)> {
         let Question { statement, moments, .. } = statement::parse(sql)?;
         let scope = self.scope_of(&Request::default(), moments).await?;
         let plan = scope.session().statement_to_plan(statement).await.map_err(failed)?;
         statement::check(&plan)?;
         let parameters = plan.get_parameter_types().map_err(failed)?;
-        Ok(Described { schema: Arc::new(plan.schema().as_arrow().clone()), parameters })
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok((Described { schema, parameters, as_of: scope.pinned.token() }, scope))
     }
 }

@@ -7,6 +7,7 @@
 //! 5. Run within the limits.
 //! 6. Say what the rows are rows of.
 
+mod held;
 mod limits;
 pub(crate) mod newest;
 pub(crate) mod newest_bars;
@@ -25,6 +26,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::Statement;
 use futures::future::BoxFuture;
+use held::Held;
 use k2_dataflows::live::Live;
 use k2_model::{Offsets, Time};
 use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
@@ -67,6 +69,7 @@ struct Inner {
     /// What an offline engine has found out about the tables at one snapshot.
     clocks: Remembered<VenueClocks>,
     gaps: Remembered<GapList>,
+    held: Held,
     statistics: Statistics,
     gate: Gate,
     memory: Arc<AllMemory>,
@@ -121,6 +124,7 @@ impl Engine {
             base: Arc::new(base),
             clocks: Mutex::default(),
             gaps: Mutex::default(),
+            held: Held::default(),
             statistics: Statistics::default(),
         })))
     }
@@ -247,6 +251,9 @@ impl Engine {
         match (&request.as_of, &request.at) {
             (None, None) => Ok(now),
             (Some(as_of), None) => {
+                if let Some(held) = self.0.held.find(as_of) {
+                    return Ok(held);
+                }
                 check_reached(&now, &as_of.offsets)?;
                 Ok(Pinned { as_of: Some(as_of.clone()), ..now })
             }
@@ -257,6 +264,11 @@ impl Engine {
             )
             .with_hint("give one of them")),
         }
+    }
+
+    /// Holds the moment of `scope` for a client that is about to ask for its rows.
+    pub(crate) fn hold(&self, scope: &Scope) {
+        self.0.held.hold(&scope.pinned);
     }
 
     async fn moment(&self, at: At, now: &ColdPin) -> Result<Pinned> {

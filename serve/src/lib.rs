@@ -4,6 +4,7 @@
 //! * [`mod@format`] writes answers for people and programs, one text for one value everywhere.
 //! * [`Server`] serves the engine, live subscriptions, health and metrics over HTTP.
 //! * [`PgServer`] serves the engine over PostgreSQL's protocol.
+//! * [`FlightServer`] serves the engine over Arrow Flight SQL.
 //! * [`mod@access`] decides who may ask, what, and how often.
 
 pub mod access;
@@ -14,10 +15,12 @@ mod catalog;
 mod clocks;
 mod config;
 mod constraint;
+mod correlation;
 mod describe;
 mod engine;
 mod error;
 mod explain;
+pub mod flight;
 pub mod format;
 mod functions;
 mod gaps;
@@ -31,11 +34,13 @@ mod pg_catalog;
 mod pinned;
 mod request;
 mod schema;
+mod secret;
 mod session;
 mod spelling;
 mod statement;
 mod stream;
 mod tables;
+mod template;
 mod views;
 mod yielding;
 
@@ -45,8 +50,10 @@ pub use config::{EngineConfig, Limits, StreamLimits};
 pub use engine::Engine;
 pub use engine::stream::AnswerStream;
 pub use error::{Error, ErrorKind, FieldError, Result};
+pub use flight::{FlightConfig, FlightServer};
 pub use format::{Format, RowsWriter, write_envelope, write_rows};
-pub use http::{HealthSource, JobState, Secret, Server, ServerConfig, ServerState};
+pub use http::{HealthSource, JobState, Server, ServerConfig, ServerState};
 pub use k2_sinks::At;
 pub use pg::{PgConfig, PgServer};
 pub use request::{AsOf, Request, parse_at, parse_time};
+pub use secret::Secret;

@@ -183,8 +183,8 @@ fn refused(code: &'static str, message: impl Into<String>) -> Error {
 
 fn no_key() -> Error {
     refused("no_key", "let a client in: it brought no key").with_hint(
-        "send authorization: Bearer KEY or x-api-key: KEY, or give it as the password over \
-         PostgreSQL's protocol; k2 keys create makes one",
+        "send authorization: Bearer KEY or x-api-key: KEY, or give it as the password of \
+         PostgreSQL's protocol or of a handshake; k2 keys create makes one",
     )
 }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 pub enum Scope {
     /// Reading over HTTP: trades, bars, catalogue, state, metrics.
     Read,
-    /// SQL, over HTTP and over PostgreSQL's protocol.
+    /// SQL, over HTTP, PostgreSQL's protocol and Arrow Flight SQL.
     Sql,
     /// Subscriptions.
     Stream,

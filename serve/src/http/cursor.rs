@@ -1,65 +1,17 @@
 //! Cursors: where a page ended, and at which moment. Opaque, and signed, so that nobody can have
 //! a server compare with, or pin, what it never gave out.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
 use k2_model::Decimal;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::error::{Error, Result};
 use crate::request::AsOf;
+use crate::secret::Secret;
 
-/// Bytes of a signature: a forged one is right once in 2^128.
-const SIGNATURE_BYTES: usize = 16;
-/// Bytes of a cursor unpacked. Its offsets are those of a job's inputs.
-const CURSOR_BYTES_MAX: usize = 4 << 20;
-
-/// What signs cursors. Servers with the same secret take each other's.
-#[derive(Clone)]
-pub struct Secret([u8; Self::BYTES]);
-
-impl Secret {
-    pub const BYTES: usize = 32;
-
-    pub fn new(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// One that nobody knows. Cursors signed with it end with the process, unless it is kept.
-    pub fn random() -> Self {
-        let mut bytes = [0; Self::BYTES];
-        for half in bytes.chunks_exact_mut(16) {
-            half.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        }
-        Self(bytes)
-    }
-
-    pub fn bytes(&self) -> &[u8; Self::BYTES] {
-        &self.0
-    }
-
-    fn mac(&self, bytes: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key may have any length");
-        mac.update(bytes);
-        mac
-    }
-
-    /// A name for `bytes` that others cannot make up.
-    pub(super) fn digest(&self, bytes: &[u8]) -> u64 {
-        let digest = self.mac(bytes).finalize().into_bytes();
-        u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+/// What the server signs a cursor as.
+const PURPOSE: &str = "";
 
 /// One column's value in the last row of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,12 +33,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn sealed(&self, secret: &Secret) -> Result<String> {
-        let failed = |error: String| Error::internal(format!("write a cursor: {error}"));
-        let plain = postcard::to_allocvec(self).map_err(|error| failed(error.to_string()))?;
-        let mut bytes = zstd::bulk::compress(&plain, 1).map_err(|it| failed(it.to_string()))?;
-        let signature = secret.mac(&bytes).finalize().into_bytes();
-        bytes.extend_from_slice(&signature[..SIGNATURE_BYTES]);
-        Ok(URL_SAFE_NO_PAD.encode(bytes))
+        Ok(URL_SAFE_NO_PAD.encode(secret.sealed(PURPOSE, self)?))
     }
 
     pub(super) fn open(text: &str, question: u64, secret: &Secret) -> Result<Self> {
@@ -95,14 +42,8 @@ impl Cursor {
                 .with_hint("send the cursor of the page before as it came, or ask without one")
         };
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong("it is not one of ours"))?;
-        let body = bytes.len().checked_sub(SIGNATURE_BYTES);
-        let (body, signature) = bytes.split_at(body.ok_or_else(|| wrong("it is cut short"))?);
-        let signed = secret.mac(body).verify_truncated_left(signature);
-        signed.map_err(|_| wrong("it was changed, or comes from another server"))?;
-        let plain = zstd::bulk::decompress(body, CURSOR_BYTES_MAX);
-        let plain = plain.map_err(|_| wrong("it is of another version"))?;
-        let cursor: Self =
-            postcard::from_bytes(&plain).map_err(|_| wrong("it is of another version"))?;
+        let opened = secret.opened(PURPOSE, &bytes);
+        let cursor: Self = opened.map_err(|broken| wrong(broken.reason()))?;
         if cursor.question != question {
             return Err(wrong("it is of another question")
                 .with_hint("with a cursor only limit and format may differ from the page before"));

@@ -49,8 +49,7 @@ fn check(access: &Access, request: &Request) -> Result<(), Response> {
             .with_hint(format!("headers have at most {HEADERS_BYTES_MAX} bytes"));
         return Err(error.into_response());
     }
-    if access.policy() == Policy::Local && !headers.get(header::HOST).is_none_or(names_this_machine)
-    {
+    if access.policy() == Policy::Local && !hosts_of(request).all(names_this_machine) {
         let message = "answer a request: its host header does not name this machine";
         let error = Error::bad_request("foreign_host", message).with_hint(
             "without a key only http://localhost and addresses are answered, so that no page of \
@@ -73,8 +72,14 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| text(API_KEY))
 }
 
-fn names_this_machine(host: &HeaderValue) -> bool {
-    let Ok(host) = host.to_str() else { return false };
+/// The names that a request gives this machine: over HTTP/2 the address has it, and no header.
+fn hosts_of(request: &Request) -> impl Iterator<Item = &str> {
+    let header = request.headers().get(header::HOST);
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    header.map(|host| host.to_str().unwrap_or_default()).into_iter().chain(authority)
+}
+
+fn names_this_machine(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         // What is in brackets is an address of version 6.
         Some((name, port)) if !port.contains(']') => (name, port),
@@ -110,16 +115,31 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_taken_without_a_key() {
-        let names = |host: &str| names_this_machine(&HeaderValue::from_str(host).unwrap());
         for local in
             ["localhost", "LOCALHOST:8611", "127.0.0.1:8611", "[::1]:80", "[::1]", "a.localhost"]
         {
-            assert!(names(local), "{local}");
+            assert!(names_this_machine(local), "{local}");
         }
         for foreign in ["evil.example", "localhost.evil.example:8611", "127.0.0.1.evil", "", "a:b"]
         {
-            assert!(!names(foreign), "{foreign}");
+            assert!(!names_this_machine(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_request_names_its_host_in_a_header_or_in_its_address() {
+        let request = |uri: &str, host: Option<&str>| {
+            let mut request = Request::new(axum::body::Body::empty());
+            *request.uri_mut() = uri.parse().unwrap();
+            if let Some(host) = host {
+                request.headers_mut().insert(header::HOST, host.parse().unwrap());
+            }
+            hosts_of(&request).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(request("/health", Some("a")), ["a"]);
+        assert_eq!(request("http://b:1/health", None), ["b:1"]);
+        assert_eq!(request("http://b/health", Some("a")), ["a", "b"]);
+        assert!(request("/health", None).is_empty());
     }
 
     #[test]

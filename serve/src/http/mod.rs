@@ -38,8 +38,8 @@ use crate::access::Access;
 use crate::background::Background;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 use crate::stream::Streams;
-pub use cursor::Secret;
 pub use health::{HealthSource, JobState};
 
 /// What is served.

@@ -13,6 +13,7 @@ use super::ask::Ask;
 use super::page::Page;
 use super::routes;
 use crate::answer::Meta;
+use crate::correlation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Format, write_page, write_rows};
 
@@ -20,9 +21,6 @@ use crate::format::{Format, write_page, write_rows};
 pub(super) const META: &str = "x-k2-meta";
 /// Where an answer that is rows alone says how to go on.
 pub(super) const PAGINATION: &str = "x-k2-pagination";
-pub(super) const CORRELATION_ID: &str = "x-correlation-id";
-/// Longer ids are not taken over.
-const CORRELATION_ID_BYTES_MAX: usize = 128;
 
 /// Ties a request, its answer and the log lines of both together.
 #[derive(Clone, Debug)]
@@ -41,21 +39,14 @@ pub(super) async fn with_limits(mut request: Request, next: Next, time_max: Dura
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(CORRELATION_ID, id);
+        response.headers_mut().insert(correlation::HEADER, id);
     }
     response
 }
 
 fn correlation_id_of(request: &Request) -> String {
-    let given = request.headers().get(CORRELATION_ID).and_then(|id| id.to_str().ok());
-    let is_sound = |id: &&str| {
-        (1..=CORRELATION_ID_BYTES_MAX).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    match given.filter(is_sound) {
-        Some(id) => id.to_owned(),
-        None => uuid::Uuid::now_v7().to_string(),
-    }
+    let given = request.headers().get(correlation::HEADER).and_then(|id| id.to_str().ok());
+    correlation::id_of(given)
 }
 
 pub(super) async fn unknown_path(uri: Uri) -> Error {

@@ -4,7 +4,7 @@
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::parameter::Lines;
+use crate::template::Lines;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {

@@ -1,11 +1,5 @@
 //! Parameters of statements: from what a client binds to the literal that stands for it.
-//!
-//! A parameter becomes part of the question's text where its placeholder was, so that a question
-//! with parameters is planned, pruned and answered exactly as one without. The text is cut into
-//! tokens by the parser that reads it afterwards, so that both agree what is a placeholder.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use k2_model::time::civil;
 
 use super::encode::{EPOCH_DAYS, MICROS_PER_DAY, numeric_text};
@@ -14,108 +8,6 @@ use super::types::{self, PgType};
 use super::wire::{Body, Form};
 use crate::access::hex;
 use crate::literal::text as quoted;
-
-/// One placeholder in a text: `$1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Placeholder {
-    bytes: std::ops::Range<usize>,
-    /// From 0.
-    index: usize,
-    /// In `ANY($1)`, which takes a list of what stands before it.
-    is_list: bool,
-}
-
-/// A statement, and where its parameters stand.
-#[derive(Clone, Debug)]
-pub(super) struct Template {
-    sql: String,
-    placeholders: Vec<Placeholder>,
-}
-
-impl Template {
-    /// A text that is not even made of tokens has no placeholders; the engine says what is wrong.
-    pub(super) fn new(sql: String) -> Self {
-        let mut placeholders = Vec::new();
-        let mut lines = Lines::new(&sql);
-        let tokens = Tokenizer::new(&GenericDialect {}, &sql).tokenize_with_location();
-        // The last but one, and the last.
-        let mut before = (Token::EOF, Token::EOF);
-        for token in tokens.unwrap_or_default() {
-            let Token::Placeholder(name) = &token.token else {
-                if !matches!(token.token, Token::Whitespace(_)) {
-                    before = (before.1, token.token);
-                }
-                continue;
-            };
-            let index = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
-            let start = lines.byte_at(token.span.start.line, token.span.start.column);
-            if let (Some(index), Some(start)) = (index.and_then(|it| it.checked_sub(1)), start) {
-                let bytes = start..start + name.len();
-                placeholders.push(Placeholder { bytes, index, is_list: opens_list(&before) });
-            }
-        }
-        Self { sql, placeholders }
-    }
-
-    pub(super) fn sql(&self) -> &str {
-        &self.sql
-    }
-
-    /// How many parameters there are: the highest number that is named.
-    pub(super) fn parameters(&self) -> usize {
-        self.placeholders.iter().map(|it| it.index + 1).max().unwrap_or(0)
-    }
-
-    /// Whether a parameter is a list of what it is compared with.
-    pub(super) fn is_list(&self, index: usize) -> bool {
-        self.placeholders.iter().any(|it| it.index == index && it.is_list)
-    }
-
-    /// The text with something else for each placeholder.
-    pub(super) fn filled(&self, text_of: impl Fn(usize) -> String) -> String {
-        let mut filled = String::with_capacity(self.sql.len());
-        let mut from = 0;
-        for placeholder in &self.placeholders {
-            filled.push_str(&self.sql[from..placeholder.bytes.start]);
-            filled.push_str(&text_of(placeholder.index));
-            from = placeholder.bytes.end;
-        }
-        filled.push_str(&self.sql[from..]);
-        filled
-    }
-}
-
-fn opens_list((word, parenthesis): &(Token, Token)) -> bool {
-    let Token::Word(word) = word else { return false };
-    let quantifiers = ["any", "all", "some"];
-    *parenthesis == Token::LParen
-        && quantifiers.iter().any(|it| word.value.eq_ignore_ascii_case(it))
-}
-
-/// Finds bytes by line and column, both from 1 and in letters, in one pass.
-pub(super) struct Lines<'a> {
-    letters: std::iter::Peekable<std::str::CharIndices<'a>>,
-    line: u64,
-    column: u64,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { letters: text.char_indices().peekable(), line: 1, column: 1 }
-    }
-
-    pub(super) fn byte_at(&mut self, line: u64, column: u64) -> Option<usize> {
-        while (self.line, self.column) < (line, column) {
-            let (_, letter) = self.letters.next()?;
-            if letter == '\n' {
-                (self.line, self.column) = (self.line + 1, 1);
-            } else {
-                self.column += 1;
-            }
-        }
-        self.letters.peek().map(|(at, _)| *at)
-    }
-}
 
 /// The literal of a value of the type with `oid`; of a null, one of that type.
 pub(super) fn literal(oid: u32, form: Form, value: Option<&[u8]>) -> Result<String, Refusal> {
@@ -338,27 +230,10 @@ fn binary_array(value: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
     use super::*;
-
-    fn filled(sql: &str) -> String {
-        Template::new(sql.to_owned()).filled(|index| format!("<{index}>"))
-    }
-
-    #[test]
-    fn what_any_takes_is_a_list() {
-        let template =
-            Template::new("SELECT $1 WHERE a = ANY ( $2) OR b <> all($3) OR c($4)".into());
-        assert_eq!([0, 1, 2, 3].map(|at| template.is_list(at)), [false, true, true, false]);
-    }
-
-    #[test]
-    fn placeholders_are_found_where_the_parser_finds_them() {
-        assert_eq!(filled("SELECT $1, $2"), "SELECT <0>, <1>");
-        assert_eq!(filled("SELECT '$1', \"$1\", $2::int"), "SELECT '$1', \"$1\", <1>::int");
-        assert_eq!(filled("SELECT 'ü' -- $1\n, /* $2 */ $3"), "SELECT 'ü' -- $1\n, /* $2 */ <2>");
-        assert_eq!(filled("SELECT 'it''s $1' = $1"), "SELECT 'it''s $1' = <0>");
-        assert_eq!(Template::new("SELECT $2, $1".into()).parameters(), 2);
-    }
 
     #[test]
     fn a_text_becomes_the_literal_of_its_type() {

@@ -3,13 +3,14 @@
 use arrow_schema::DataType;
 
 use super::command::Command;
-use super::parameter::{Template, null, sql_type};
+use super::parameter::{null, sql_type};
 use super::refusal::Refusal;
 use super::rows::{Column, Rows, columns_of};
 use super::types::{self, wire_type};
 use super::wire::Form;
 use crate::describe::Described;
 use crate::engine::Engine;
+use crate::template::Template;
 
 /// A statement that may be run again with other parameters.
 pub(super) struct Prepared {
@@ -64,7 +65,7 @@ impl Prepared {
             let again = engine.describe(&self.template.filled(null)).await;
             described = again.or(described);
         }
-        let Described { schema, parameters } = described?;
+        let Described { schema, parameters, .. } = described?;
         let told = |at: usize| {
             let kind = parameters.get(&format!("${}", at + 1)).cloned().flatten();
             let kind = kind.unwrap_or(DataType::Utf8);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::command::{self, Command};
 use super::obey::shown_columns;
-use super::parameter::{self, Template};
+use super::parameter;
 use super::prepared::{Portal, Prepared, Shape};
 use super::refusal::{self, Refusal};
 use super::rows::{self, Rows};
@@ -18,6 +18,7 @@ use crate::access::{Access, Client, Scope};
 use crate::answer::{Answer, Meta};
 use crate::engine::Engine;
 use crate::request::Request;
+use crate::template::Template;
 
 /// Statements that a session may have prepared at once.
 const STATEMENTS_MAX: usize = 1_000;

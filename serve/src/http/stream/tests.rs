@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::config::{EngineConfig, StreamLimits};
 use crate::engine::Engine;
-use crate::http::{JobState, Secret, Server, ServerConfig, ServerState};
+use crate::http::{JobState, Server, ServerConfig, ServerState};
+use crate::secret::Secret;
 use crate::stream::miniature::{SECOND, add, trade};
 
 /// A job whose epochs a test closes by hand, and its server.
