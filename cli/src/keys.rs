@@ -20,8 +20,8 @@ Examples:
   k2 keys revoke 7f3a9c1e
 
 A key is shown once; the directory keeps its digest. Over HTTP it is sent as
-authorization: Bearer KEY or x-api-key: KEY, over PostgreSQL's protocol as the password. A job that
-runs takes over what is changed here within a second.
+authorization: Bearer KEY or x-api-key: KEY, over PostgreSQL's protocol and Arrow Flight SQL as the
+password. A job that runs takes over what is changed here within a second.
 ";
 
 /// Make, list and revoke the keys that clients bring

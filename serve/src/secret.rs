@@ -23,7 +23,7 @@ pub struct Secret([u8; Self::BYTES]);
 impl Secret {
     pub const BYTES: usize = 32;
 
-    pub fn new(bytes: [u8; Self::BYTES]) -> Self {
+    pub const fn new(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 

@@ -46,6 +46,7 @@ fn a_door_that_others_reach_needs_a_key_or_a_word() {
     let said = ["0.0.0.0:0", "k2 keys create", "loopback", "--insecure"];
     place.line("run --data-dir d --listen 0.0.0.0:0").refused(2, &said);
     place.line("run --data-dir d --pg 0.0.0.0:0").refused(2, &said);
+    place.line("run --data-dir d --flight 0.0.0.0:0").refused(2, &said);
     place.line("run --data-dir d --require-keys").refused(2, &["k2 keys create"]);
     assert!(!place.path("d").exists());
     let key = place.line("keys create --data-dir d --scope sql").ok().stdout;
@@ -59,15 +60,21 @@ fn a_door_that_others_reach_needs_a_key_or_a_word() {
 }
 
 #[test]
-fn a_job_says_where_it_speaks_postgresql_and_to_whom() {
+fn a_job_says_where_it_speaks_what_and_to_whom() {
     let place = Place::new();
-    let job = place.start("run --data-dir d --listen 127.0.0.1:0 --pg 127.0.0.1:0");
+    let line = "run --data-dir d --listen 127.0.0.1:0 --pg 127.0.0.1:0 --flight 127.0.0.1:0";
+    let job = place.start(line);
     let file = std::fs::read_to_string(place.path("d/job.json")).unwrap();
     let file: serde_json::Value = serde_json::from_str(&file).unwrap();
-    let address = file["pg"].as_str().unwrap().to_owned();
-    assert!(TcpStream::connect(&address).is_ok());
+    let doors = [("pg", "postgresql"), ("flight", "grpc")];
+    let addresses = doors.map(|(door, scheme)| (scheme, file[door].as_str().unwrap().to_owned()));
+    for (_, address) in &addresses {
+        assert!(TcpStream::connect(address).is_ok(), "{address}");
+    }
     let stderr = job.stop().ok().stderr;
-    assert!(stderr.contains(&format!("postgresql://{address}")), "{stderr}");
     assert!(stderr.contains("everyone on this machine may ask, and nobody else"), "{stderr}");
-    assert!(TcpStream::connect(&address).is_err());
+    for (scheme, address) in addresses {
+        assert!(stderr.contains(&format!("{scheme}://{address}")), "{stderr}");
+        assert!(TcpStream::connect(&address).is_err(), "{address}");
+    }
 }

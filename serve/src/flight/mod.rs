@@ -1,4 +1,4 @@
-//! Arrow Flight SQL: the engine for drivers of ADBC and JDBC, and for `pyarrow.flight`.
+//! Arrow Flight SQL: the engine for drivers of ADBC, and for `pyarrow.flight`.
 //!
 //! * [`FlightServer`] lets clients in, on threads of its own (`connection`).
 //! * A call is one of `service`: whose it is (`caller`), what it asks (`asked`), and what it gets.

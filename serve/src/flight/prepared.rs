@@ -5,7 +5,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::{ActionCreatePreparedStatementResult, DoPutPreparedStatementResult};
 use arrow_flight::{IpcMessage, SchemaAsIpc};
 use arrow_ipc::writer::IpcWriteOptions;
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,11 @@ pub(super) fn packed(schema: &Schema) -> Result<Bytes> {
     let options = IpcWriteOptions::default();
     let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options).try_into().map_err(failed)?;
     Ok(bytes)
+}
+
+pub(super) fn unpacked(columns: Vec<u8>) -> Result<SchemaRef> {
+    let failed = |error: ArrowError| Error::internal("read columns").with_source(error);
+    Schema::try_from(IpcMessage(columns.into())).map(SchemaRef::from).map_err(failed)
 }
 
 fn wrong_count(given: usize, wanted: usize) -> Error {

@@ -4,7 +4,8 @@
 //! its connection buffers, and no more. The last piece has no rows: its metadata says what the
 //! rows before it were rows of.
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions};
+use arrow_cast::cast;
 use arrow_flight::FlightData;
 use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
@@ -16,7 +17,7 @@ use tonic::Status;
 
 use super::refusal::Refusal;
 use crate::answer::{Answer, Meta};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes of a piece. Drivers take messages of 4 MiB at least.
 const PIECE_BYTES_MAX: usize = 2 << 20;
@@ -30,11 +31,13 @@ pub(super) fn sent_schema(schema: SchemaRef) -> SchemaRef {
     encoder.build(stream::empty()).known_schema().unwrap_or(schema)
 }
 
-/// The rows of an answer, and then what it is an answer of.
-pub(super) fn of_answer(answer: Answer, correlation_id: String) -> Result<Rows> {
-    let Answer { schema, batches, meta } = answer;
-    let last = last_piece(&sent_schema(schema.clone()), &meta)?;
-    let rows = sent(schema, stream::iter(batches.into_iter().map(Ok)), correlation_id);
+/// The rows of an answer in the columns that were told, and then what it is an answer of.
+pub(super) fn of_answer(answer: Answer, told: SchemaRef, correlation_id: String) -> Result<Rows> {
+    let Answer { batches, meta, .. } = answer;
+    let last = last_piece(&told, &meta)?;
+    let columns = told.clone();
+    let batches = batches.into_iter().map(move |batch| as_told(&batch, &columns));
+    let rows = sent(told, stream::iter(batches), correlation_id);
     Ok(rows.chain(stream::once(async { Ok(last) })).boxed())
 }
 
@@ -61,6 +64,27 @@ fn encoder(
     // It would cut by the memory behind a batch, which slices of one large batch all share.
     let encoder = FlightDataEncoderBuilder::new().with_max_flight_data_size(usize::MAX);
     encoder.with_schema(schema).build(pieces)
+}
+
+/// `batch` with the columns that its client was told.
+fn as_told(batch: &RecordBatch, told: &SchemaRef) -> Result<RecordBatch> {
+    let failed = |error: ArrowError| {
+        let message = format!("answer a query: its columns are not those that were told: {error}");
+        Error::new(ErrorKind::Unavailable, "columns_changed", message)
+            .with_hint("ask GetFlightInfo for another ticket")
+    };
+    if batch.num_columns() != told.fields().len() {
+        let (told, found) = (told.fields().len(), batch.num_columns());
+        return Err(failed(ArrowError::SchemaError(format!("{found} and not {told}"))));
+    }
+    let columns = batch.columns().iter().zip(told.fields());
+    let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
+        true => Ok(column.clone()),
+        false => cast(column, field.data_type()),
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(told.clone(), columns, &options).map_err(failed)
 }
 
 /// `batch` cut into pieces of about [`PIECE_BYTES_MAX`].
@@ -95,6 +119,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{Int64Array, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
 
     use super::*;
 
@@ -119,5 +144,18 @@ mod tests {
         // Bytes are of the rows that are sent, not of all that they were cut from.
         assert_eq!(pieces(large.slice(5_000, 100)).count(), 1);
         assert_eq!(pieces(batch(3, &"x".repeat(3 << 20))).count(), 3);
+    }
+    #[test]
+    fn rows_go_out_in_the_columns_that_were_told() {
+        let batch = batch(3, "x");
+        let field = |name: &str, kind: DataType| Field::new(name, kind, true);
+        let told = |fields: Vec<Field>| Arc::new(Schema::new(fields));
+        let wider = told(vec![field("n", DataType::Int64), field("t", DataType::LargeUtf8)]);
+        let sent = as_told(&batch, &wider).unwrap();
+        assert_eq!((sent.schema(), sent.num_rows()), (wider, 3));
+        let fewer = told(vec![field("n", DataType::Int64)]);
+        assert_eq!(as_told(&batch, &fewer).unwrap_err().code(), "columns_changed");
+        let none = RecordBatch::new_empty(told(vec![field("n", DataType::Null)]));
+        assert_eq!(as_told(&none, &fewer).unwrap().num_rows(), 0);
     }
 }

@@ -12,7 +12,7 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo,
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -65,8 +65,9 @@ impl Service {
     async fn planned(&self, sql: String) -> Result<FlightInfo> {
         let Described { schema, as_of, .. } = self.engine.describe_and_hold(&sql).await?;
         let told = json!({ "as_of": as_of }).to_string();
-        let ticket = Question { sql, as_of }.ticket(&self.secret)?;
-        Ok(flight(&sent_schema(schema), ticket)?.with_app_metadata(told))
+        let columns = prepared::packed(&sent_schema(schema))?;
+        let question = Question { sql, as_of, columns: columns.to_vec() };
+        Ok(flight(columns, question.ticket(&self.secret)?).with_app_metadata(told))
     }
 
     async fn info(&self, descriptor: &FlightDescriptor) -> Result<FlightInfo> {
@@ -76,7 +77,8 @@ impl Service {
                 self.planned(Prepared::open(&handle, &self.secret)?.question()?).await?
             }
             Asked::About(command) => {
-                flight(&*browse::schema(&command)?, Ticket::new(descriptor.cmd.clone()))?
+                let columns = prepared::packed(&*browse::schema(&command)?)?;
+                flight(columns, Ticket::new(descriptor.cmd.clone()))
             }
         };
         Ok(info.with_descriptor(descriptor.clone()))
@@ -97,11 +99,12 @@ impl Service {
         let correlation_id = correlation_id.to_owned();
         match asked::packed(&ticket.ticket)? {
             Some(Command::TicketStatementQuery(ticket)) => {
-                let Question { sql, as_of } = Question::open(&ticket, &self.secret)?;
+                let Question { sql, as_of, columns } = Question::open(&ticket, &self.secret)?;
+                let columns = prepared::unpacked(columns)?;
                 let id = correlation_id.clone();
                 let request = request::Request { correlation_id: id, ..request::Request::new(sql) };
                 let answer = self.engine.query(request.as_of(as_of)).await?;
-                rows::of_answer(answer, correlation_id)
+                rows::of_answer(answer, columns, correlation_id)
             }
             Some(command) => {
                 Ok(rows::of_batch(browse::answer(command, &self.engine).await?, correlation_id))
@@ -174,11 +177,10 @@ impl Service {
 }
 
 /// All rows behind one ticket, how many nobody knows yet.
-fn flight(schema: &Schema, ticket: Ticket) -> Result<FlightInfo> {
-    let failed = |error| Error::internal("write columns").with_source(error);
-    let info = FlightInfo::new().try_with_schema(schema).map_err(|it| failed(it.to_string()))?;
+fn flight(schema: Bytes, ticket: Ticket) -> FlightInfo {
     let endpoint = FlightEndpoint::new().with_ticket(ticket);
-    Ok(info.with_endpoint(endpoint).with_ordered(true).with_total_records(-1).with_total_bytes(-1))
+    let info = FlightInfo { schema, ..FlightInfo::new() }.with_endpoint(endpoint);
+    info.with_ordered(true).with_total_records(-1).with_total_bytes(-1)
 }
 
 fn unpacked<M: ProstMessageExt>(action: &Action) -> Result<M> {

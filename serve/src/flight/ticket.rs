@@ -1,5 +1,5 @@
-//! Tickets: a question, and the moment at which its client was told of its columns. Signed, so that
-//! they are exchanged for rows as they were given out, and for nothing else.
+//! Tickets: a question, the moment at which its client was told of its columns, and those. Signed,
+//! so that they are exchanged for rows as they were given out, and for nothing else.
 
 use arrow_flight::Ticket;
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
@@ -17,6 +17,9 @@ const PURPOSE: &str = "flight ticket";
 pub(super) struct Question {
     pub(super) sql: String,
     pub(super) as_of: AsOf,
+    /// As they were told. Which of them can be null is found out by planning, and may be found
+    /// otherwise by a plan that is made later; drivers compare.
+    pub(super) columns: Vec<u8>,
 }
 
 impl Question {
@@ -47,7 +50,7 @@ mod tests {
         let secret = Secret::random();
         let offsets = Offsets::from_iter([(Origin::new("a.ndjson", 0), 7)]);
         let as_of = AsOf { snapshot_id: Some(5), frontier: 9, offsets };
-        let question = Question { sql: "SELECT 1".into(), as_of };
+        let question = Question { sql: "SELECT 1".into(), as_of, columns: vec![1, 2] };
         let ticket = question.ticket(&secret).unwrap();
         let any = Any::decode(&*ticket.ticket).unwrap();
         let good = any.unpack::<TicketStatementQuery>().unwrap().unwrap();

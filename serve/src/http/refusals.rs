@@ -3,7 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::parameters::Kind;
-use super::reply::{CORRELATION_ID, JSON, META, PAGINATION};
+use super::reply::{JSON, META, PAGINATION};
+use crate::correlation;
 use super::routes::{Answers, Method, Route};
 
 /// A status, when it comes, and at which routes.
@@ -121,7 +122,7 @@ fn header(name: &str) -> Json {
 
 /// The headers of every answer.
 pub(super) fn on_each() -> Json {
-    json!({ CORRELATION_ID: header("CorrelationId") })
+    json!({ correlation::HEADER: header("CorrelationId") })
 }
 
 /// The headers of rows.

@@ -6,7 +6,7 @@ use std::process::Command;
 use k2_serve::Access;
 
 use super::open;
-use super::postgres::ENDLESS;
+use super::ENDLESS;
 use crate::live;
 use crate::support::Job;
 

@@ -39,7 +39,7 @@ pub fn post_sql(doors: &Doors, sql: &str, headers: &[&str]) -> Reply {
     send(doors, "POST", "/v1/sql", headers, &body)
 }
 
-fn key_in(directory: &std::path::Path, scopes: &str, rate: Option<&str>) -> NewKey {
+pub fn key_in(directory: &std::path::Path, scopes: &str, rate: Option<&str>) -> NewKey {
     let key = NewKey::generate().unwrap();
     let (scopes, rate) = (scopes.parse().unwrap(), rate.map(|rate| rate.parse().unwrap()));
     KeyRing::update(directory, |ring| ring.add(&key, "", scopes, rate, String::new())).unwrap();

@@ -3,23 +3,37 @@
 mod catalog;
 mod client;
 mod drivers;
+mod flight;
+mod flight_drivers;
 mod keys;
 mod load;
 mod openapi;
 mod postgres;
 mod refused;
 
+use std::io::Write;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use k2_serve::{
-    Access, Engine, JobState, PgConfig, PgServer, Secret, Server, ServerConfig, ServerState,
+    Access, Engine, FlightConfig, FlightServer, JobState, PgConfig, PgServer, Secret, Server,
+    ServerConfig, ServerState,
 };
+use serde_json::Value;
 
-/// Both doors of one engine.
+/// The secret of all doors, as of a job that was started again.
+const SIGNED_BY: Secret = Secret::new([7; Secret::BYTES]);
+
+/// Runs until somebody stops it.
+pub const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
+                           generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11";
+
+/// All doors of one engine.
 pub struct Doors {
     pub http: Server,
     pub pg: PgServer,
+    pub flight: FlightServer,
 }
 
 pub fn open(engine: &Engine, access: &Access) -> Doors {
@@ -40,11 +54,14 @@ fn open_both_with(engine: &Engine, access: &Access, config: PgConfig, http: Serv
         engine: engine.clone(),
         metrics: Default::default(),
         health: std::sync::Arc::new(|| JobState::Running),
-        secret: Secret::random(),
+        secret: SIGNED_BY,
     };
+    let (asked, secret, flight) = (engine.clone(), SIGNED_BY, FlightConfig::default());
+    let flight = FlightServer::start(listener(), asked, access.clone(), secret, flight);
     Doors {
         http: Server::start_guarded(listener(), state, http, access.clone()).unwrap(),
         pg: PgServer::start(listener(), engine.clone(), access.clone(), config).unwrap(),
+        flight: flight.unwrap(),
     }
 }
 
@@ -69,4 +86,45 @@ pub fn psql_with(doors: &Doors, key: &str, flags: &[&str]) -> Option<(bool, Stri
     };
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Some((output.status.success(), text(output.stdout), text(output.stderr)))
+}
+
+/// Waits until as many queries run as are expected.
+#[allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
+pub fn wait_for_load(doors: &Doors, running: u64) {
+    let begun = Instant::now();
+    let line = format!("k2_query_running {running}");
+    loop {
+        let metrics = keys::get(doors, "/metrics", &[]).2;
+        if metrics.lines().any(|it| it == line) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no {line} in {metrics}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a script answers to `questions`, one a line; `None` where there is no Python for it.
+pub fn python(script: &str, arguments: &[&str], questions: &[Value]) -> Option<Vec<Value>> {
+    let Some(python) = std::env::var_os("K2_READERS") else {
+        assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
+        eprintln!("SKIPPED: K2_READERS names no Python with drivers; ./test does");
+        return None;
+    };
+    let script = format!("{}/../scripts/{script}", env!("CARGO_MANIFEST_DIR"));
+    let mut child = Command::new(python)
+        .arg(script)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for question in questions {
+        writeln!(stdin, "{question}").unwrap();
+    }
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let answers = String::from_utf8(output.stdout).unwrap();
+    Some(answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }

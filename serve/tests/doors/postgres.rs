@@ -2,15 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use k2_serve::{Access, Concurrency, Engine, EngineConfig, Limits, PgConfig};
 use serde_json::{Value, json};
 
 use super::client::{Client, fields_of};
-use super::{Doors, open, open_with, psql};
+use super::{Doors, ENDLESS, open, open_with, psql, python, wait_for_load};
 use crate::support::Job;
 use crate::{config, lines, live, rows};
 
@@ -25,28 +23,8 @@ fn job() -> (Job, Engine) {
 
 /// The answers of psycopg to `questions`; `None` where there is no psycopg.
 fn psycopg(doors: &Doors, questions: &[Value]) -> Option<Vec<Value>> {
-    let Some(python) = std::env::var_os("K2_READERS") else {
-        assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
-        eprintln!("SKIPPED: K2_READERS names no Python with psycopg; ./test does");
-        return None;
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/ask_with_psycopg.py");
     let address = format!("postgresql://somebody@{}/k2", doors.pg.address());
-    let mut child = Command::new(python)
-        .args([script, &address])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    for question in questions {
-        writeln!(stdin, "{question}").unwrap();
-    }
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let answers = String::from_utf8(output.stdout).unwrap();
-    Some(answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    python("ask_with_psycopg.py", &[&address], questions)
 }
 
 const VALUES: &str = "SELECT CAST(58000.12 AS DECIMAL(38, 12)) AS price, \
@@ -265,24 +243,6 @@ fn psycopg_raises_its_own_exceptions_with_state_and_hint() {
     assert_eq!(told(2), [Some("ReadOnlySqlTransaction"), Some("25006")]);
     assert_eq!(told(4), [Some("QueryCanceled"), Some("57014")]);
     assert_eq!(answers[5]["rows"][0][0], "'x'");
-}
-
-/// Does not end by itself.
-pub const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
-                       generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11";
-
-/// Waits until as many queries run as are expected.
-fn wait_for_load(doors: &Doors, running: u64) {
-    let begun = Instant::now();
-    let line = format!("k2_query_running {running}");
-    loop {
-        let metrics = super::keys::get(doors, "/metrics", &[]).2;
-        if metrics.lines().any(|it| it == line) {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "no {line} in {metrics}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

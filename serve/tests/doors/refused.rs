@@ -1,8 +1,10 @@
 //! No question reaches a file, another machine, or a setting, and none writes: at each door.
 
 use k2_serve::Access;
+use tonic::Code;
 
 use super::client::Client;
+use super::flight::Flights;
 use super::keys::post_sql;
 use super::open;
 use crate::live;
@@ -60,10 +62,14 @@ fn no_question_reaches_a_file_another_machine_or_a_setting() {
     std::fs::write(&file, "sesame\nopen\n").unwrap();
     let before = crate::rows(&engine, "SELECT * FROM trades");
     let mut client = Client::begun(doors.pg.address());
+    let mut flights = Flights::at(&doors, None);
     for attempt in TRIES {
         let sql = attempt.replace("{file}", file.to_str().unwrap());
         let (status, _, body) = post_sql(&doors, &sql, &[]);
         assert!(status == 400 && !body.contains("sesame"), "{sql}: {status} {body}");
+        let refused = flights.ask(&sql).unwrap_err();
+        assert!(!refused.message().contains("sesame"), "{sql}: {refused}");
+        assert!(flights.prepare(&sql).is_err(), "{sql}");
         client.query(&sql);
         let heard = client.until(b'Z');
         let tags: String = heard.iter().map(|(tag, _)| char::from(*tag)).collect();
@@ -91,12 +97,17 @@ fn hostile_questions_are_refused_and_the_process_lives() {
     };
     let huge_list = format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 200_000].join(","));
     let mut client = Client::begun(doors.pg.address());
+    let mut flights = Flights::at(&doors, None);
     for sql in [deep("(", ")"), deep("-", ""), deep("NOT ", ""), deep("(SELECT ", ")"), huge_list] {
         assert_eq!(post_sql(&doors, &sql, &[]).0, 400);
         client.query(&sql);
         let state = client.refusal().0;
         assert!(["42601", "54001", "42000"].contains(&&*state), "{state}");
         client.until(b'Z');
+        // One is longer than a message may be.
+        let code = flights.ask(&sql).unwrap_err().code();
+        assert!([Code::InvalidArgument, Code::OutOfRange].contains(&code), "{code}");
     }
     assert_eq!(client.tags("SELECT 1"), "TDCZ");
+    assert!(flights.ask("SELECT 1").is_ok());
 }

@@ -5,7 +5,7 @@ pub mod racing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_dataflows::live::{Chunk, Live, Rows, Version};
+use k2_dataflows::live::{Chunk, Live, Rows, Version, trim};
 use k2_model::record::VendorFields;
 use k2_model::{
     Bar, Coordinates, DataType, Decimal, GapChange, Instrument, InstrumentTable, Nanos, Offsets,
@@ -234,7 +234,10 @@ impl Job {
         self.live.set_cold(pin);
         self.committed = upper;
         for (worker, version) in self.versions.iter_mut().enumerate() {
-            version.tail.trim(upper, 0);
+            trim(&mut version.tail.trades, upper);
+            trim(&mut version.tail.quotes, upper);
+            trim(&mut version.tail.rejects, upper);
+            trim(&mut version.tail.gaps, upper);
             self.live.publish(worker, vec![version.clone()], self.epoch);
         }
     }
