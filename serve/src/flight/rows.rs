@@ -1,7 +1,7 @@
 //! Rows on their way to a client: in pieces that every driver takes, as fast as it takes them.
 //!
-//! A piece is made when the connection has room for it, so a slow client holds one batch and what
-//! its connection buffers, and no more. The last piece has no rows: its metadata says what the
+//! A piece is made when the connection has room for it, so besides its answer a slow client holds
+//! one batch and what its connection buffers, and no more. The last piece has no rows: its metadata says what the
 //! rows before it were rows of.
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
