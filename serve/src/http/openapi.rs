@@ -254,6 +254,44 @@ fn value_of(kind: &DataType) -> Json {
     }
 }
 
+/// What `/health` answers, well or not.
+fn health() -> Json {
+    let status = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "required": ["status", "dependencies"],
+        "properties": {
+            "status": { "enum": ["healthy", "unhealthy"] },
+            "dependencies": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object", "required": ["status"], "properties": { "status": status },
+                },
+            },
+        },
+    })
+}
+
+/// A moment, as an answer tells it and a question names it.
+fn as_of(count: &Json, id: &Json) -> Json {
+    json!({
+        "type": "object",
+        "description": "The moment of an answer, as its meta tells it: the offsets decide.",
+        "required": ["frontier", "offsets"],
+        "additionalProperties": false,
+        "properties": {
+            "snapshot_id": id, "frontier": count,
+            "offsets": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object", "additionalProperties": count,
+                    "propertyNames": { "pattern": "^(0|[1-9][0-9]{0,8})$" },
+                },
+            },
+        },
+    })
+}
+
 fn components() -> Json {
     let text = json!({ "type": "string" });
     let count = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
@@ -282,19 +320,7 @@ fn components() -> Json {
                 },
             },
         },
-        "Health": {
-            "type": "object",
-            "required": ["status", "dependencies"],
-            "properties": {
-                "status": { "enum": ["healthy", "unhealthy"] },
-                "dependencies": {
-                    "type": "object",
-                    "additionalProperties": {
-                        "type": "object", "required": ["status"], "properties": { "status": text },
-                    },
-                },
-            },
-        },
+        "Health": health(),
         "Pagination": {
             "type": "object",
             "required": ["limit", "cursor", "has_more"],
@@ -303,22 +329,7 @@ fn components() -> Json {
                 "has_more": { "type": "boolean" },
             },
         },
-        "AsOf": {
-            "type": "object",
-            "description": "The moment of an answer, as its meta tells it: the offsets decide.",
-            "required": ["frontier", "offsets"],
-            "additionalProperties": false,
-            "properties": {
-                "snapshot_id": id, "frontier": count,
-                "offsets": {
-                    "type": "object",
-                    "additionalProperties": {
-                        "type": "object", "additionalProperties": count,
-                        "propertyNames": { "pattern": "^(0|[1-9][0-9]{0,8})$" },
-                    },
-                },
-            },
-        },
+        "AsOf": as_of(&count, &id),
         "Meta": {
             "type": "object",
             "required": ["sources", "snapshot_id", "as_of", "complete", "gaps", "deferred",

@@ -7,6 +7,7 @@
 mod empty;
 pub(crate) mod functions;
 mod live;
+mod numbers;
 pub(crate) mod rewrite;
 mod table;
 

@@ -22,9 +22,10 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::functions::CLASS_NAME;
-use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live, oid_of};
+use super::numbers::{class_oid, type_oid};
+use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
-use crate::pg::{PG_TYPES, array_elements};
+use crate::pg::array_elements;
 
 /// Rewrites `statement` in place.
 pub(crate) fn rewrite(statement: &mut Statement) {
@@ -419,30 +420,6 @@ fn rewrite_type(kind: &mut DataType) {
         "bool" => DataType::Boolean,
         _ => return,
     };
-}
-
-/// The number of a table of ours, or of one of the catalog that others are described by.
-fn class_oid(name: &str) -> Option<i64> {
-    let name = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
-    let own = match name {
-        "pg_class" => 1_259,
-        "pg_attribute" => 1_249,
-        "pg_constraint" => 2_606,
-        "pg_database" => 1_262,
-        "pg_description" => 2_609,
-        "pg_namespace" => 2_615,
-        "pg_proc" => 1_255,
-        "pg_type" => 1_247,
-        number if number.bytes().all(|it| it.is_ascii_digit()) => return number.parse().ok(),
-        name => return oid_of(name),
-    };
-    Some(own)
-}
-
-fn type_oid(name: &str) -> Option<i64> {
-    let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-    let known = PG_TYPES.into_iter().find(|known| known.name == name || known.long_name == name);
-    known.map(|known| i64::from(known.oid))
 }
 
 /// The elements of a list: `ARRAY[…]`, or the text of one.
