@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::parameters::Kind;
 use super::reply::{JSON, META, PAGINATION};
-use crate::correlation;
 use super::routes::{Answers, Method, Route};
+use crate::correlation;
 
 /// A status, when it comes, and at which routes.
 type Refusal = (u16, &'static str, fn(&Route) -> bool);

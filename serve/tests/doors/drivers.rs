@@ -5,8 +5,8 @@ use std::process::Command;
 
 use k2_serve::Access;
 
-use super::open;
 use super::ENDLESS;
+use super::open;
 use crate::live;
 use crate::support::Job;
 
