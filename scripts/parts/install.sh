@@ -18,7 +18,8 @@ fetch() {
     command -v mvn >/dev/null || need_packages maven
     command -v mvn >/dev/null || fail "Maven is not there: install it, then run this again"
     say "fetching Kafka and the schema registry: 200 MB, about a minute the first time"
-    rm -rf "$parts/kafka" "$parts/registry" "$parts/jdbc" "$parts/prepared.txt"
+    # With the marks of what has been unpacked, or it would not be unpacked again.
+    rm -rf "$parts/kafka" "$parts/registry" "$parts/jdbc" "$parts/maven" "$parts/prepared.txt"
     mvn -B -q -Dstyle.color=never -f "$here/pom.xml" "-Dparts=$parts" package
     cp "$here/pom.xml" "$parts/fetched.xml"
 }
