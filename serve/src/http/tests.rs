@@ -137,3 +137,73 @@ fn a_stopped_server_answers_no_more() {
     served.server.stop();
     assert!(TcpStream::connect(address).is_err());
 }
+
+/// What a chunked body carries, and whether it was sent to its end.
+fn unchunked(body: &str) -> (String, bool) {
+    let (mut rest, mut content) = (body, String::new());
+    while let Some((length, after)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return (content, true);
+        }
+        let Some(piece) = after.get(..length) else { break };
+        content.push_str(piece);
+        rest = after.get(length + 2..).unwrap_or_default();
+    }
+    (content, false)
+}
+
+#[test]
+fn a_long_answer_is_sent_while_it_is_made() {
+    // More rows than an answer that is made whole may have.
+    let served = served(Limits { rows_max: 1_000, ..Limits::default() });
+    let sql = r#"{"sql": "SELECT value AS n FROM generate_series(1, 300000)", "format": "csv"}"#;
+    let (status, head, body) = send(&served, "POST", "/v1/sql", sql);
+    assert!(status == 200 && head.contains("transfer-encoding: chunked"), "{head}");
+    let (content, is_whole) = unchunked(&body);
+    assert!(is_whole);
+    let rows = content.lines().skip(1).map(|line| line.parse::<u64>().unwrap());
+    assert!(rows.eq(1..=300_000));
+    let meta = head.lines().find_map(|line| line.strip_prefix("x-k2-meta: ")).unwrap();
+    let meta: Value = serde_json::from_str(meta).unwrap();
+    assert_eq!((&meta["complete"], &meta["sources"]), (&Value::Bool(true), &Value::Null));
+}
+
+#[test]
+fn an_answer_that_breaks_off_has_no_end() {
+    let served = served(Limits::default());
+    let sql = r#"{"sql": "SELECT 1 / (250000 - value) AS n FROM generate_series(1, 300000)",
+        "format": "ndjson"}"#;
+    let (status, head, body) = send(&served, "POST", "/v1/sql", sql);
+    assert!(status == 200 && head.contains("transfer-encoding: chunked"), "{head}");
+    let (content, is_whole) = unchunked(&body);
+    assert!(!is_whole && content.lines().count() > 20_000);
+    let (_, _, metrics) = send(&served, "GET", "/metrics", "");
+    assert!(metrics.contains("k2_query_running 0"), "it lets go of its place: {metrics}");
+}
+
+#[test]
+fn a_client_that_leaves_a_long_answer_ends_it() {
+    let served = served(Limits::default());
+    let sql = r#"{"sql": "SELECT a.value AS n FROM generate_series(1, 1000000) a,
+        generate_series(1, 1000000) b", "format": "csv"}"#;
+    let mut stream = TcpStream::connect(served.server.address()).unwrap();
+    write!(
+        stream,
+        "POST /v1/sql HTTP/1.1\r\nhost: k2\r\ncontent-length: {}\r\n\r\n{sql}",
+        sql.len()
+    )
+    .unwrap();
+    stream.read_exact(&mut [0; 100_000]).unwrap();
+    let running = |expected: &str| {
+        let line = format!("k2_query_running {expected}\n");
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !send(&served, "GET", "/metrics", "").2.contains(&line) {
+            assert!(std::time::Instant::now() < until, "no {line}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    running("1");
+    drop(stream);
+    running("0");
+}

@@ -5,7 +5,7 @@ pub mod racing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k2_dataflows::live::{Chunk, Live, Rows, Version, trim};
+use k2_dataflows::live::{Chunk, Live, Rows, Version};
 use k2_model::record::VendorFields;
 use k2_model::{
     Bar, Coordinates, DataType, Decimal, GapChange, Instrument, InstrumentTable, Nanos, Offsets,
