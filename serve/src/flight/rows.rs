@@ -1,8 +1,10 @@
 //! Rows on their way to a client: in pieces that every driver takes, as fast as it takes them.
 //!
-//! A piece is made when the connection has room for it, so besides its answer a slow client holds
-//! one batch and what its connection buffers, and no more. The last piece has no rows: its metadata says what the
+//! A piece is made when the connection has room for it, so a slow client holds a few batches and
+//! what its connection buffers, and no more. The last piece has no rows: its metadata says what the
 //! rows before it were rows of.
+
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_cast::cast;
@@ -16,7 +18,8 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::Status;
 
 use super::refusal::Refusal;
-use crate::answer::{Answer, Meta};
+use crate::answer::Meta;
+use crate::engine::stream::AnswerStream;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes of a piece. Drivers take messages of 4 MiB at least.
@@ -32,13 +35,26 @@ pub(super) fn sent_schema(schema: SchemaRef) -> SchemaRef {
 }
 
 /// The rows of an answer in the columns that were told, and then what it is an answer of.
-pub(super) fn of_answer(answer: Answer, told: SchemaRef, correlation_id: String) -> Result<Rows> {
-    let Answer { batches, meta, .. } = answer;
-    let last = last_piece(&told, &meta)?;
-    let columns = told.clone();
-    let batches = batches.into_iter().map(move |batch| as_told(&batch, &columns));
-    let rows = sent(told, stream::iter(batches), correlation_id);
-    Ok(rows.chain(stream::once(async { Ok(last) })).boxed())
+pub(super) fn of_answer(answer: AnswerStream, told: SchemaRef, correlation_id: String) -> Rows {
+    // Set once the answer is whole: of one that is not, nothing is said but why.
+    let meta = Arc::new(OnceLock::new());
+    let (columns, ended) = (told.clone(), meta.clone());
+    let batches = stream::unfold(answer, move |mut answer| {
+        let (columns, ended) = (columns.clone(), ended.clone());
+        async move {
+            let Some(batch) = answer.next().await else {
+                let _first = ended.set(answer.meta());
+                return None;
+            };
+            Some((batch.and_then(|batch| as_told(&batch, &columns)), answer))
+        }
+    });
+    let rows = sent(told.clone(), batches, correlation_id.clone());
+    let last = stream::once(async move {
+        let last = meta.get().map(|meta| last_piece(&told, meta));
+        last.map(|last| last.map_err(|error| Refusal::from(error).status(&correlation_id)))
+    });
+    rows.chain(last.filter_map(std::future::ready)).boxed()
 }
 
 /// Rows that are of no moment.
@@ -116,8 +132,6 @@ fn last_piece(schema: &SchemaRef, meta: &Meta) -> Result<FlightData> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::{Int64Array, StringArray};
     use arrow_schema::{DataType, Field, Schema};
 

@@ -103,8 +103,8 @@ impl Service {
                 let columns = prepared::unpacked(columns)?;
                 let id = correlation_id.clone();
                 let request = request::Request { correlation_id: id, ..request::Request::new(sql) };
-                let answer = self.engine.query(request.as_of(as_of)).await?;
-                rows::of_answer(answer, columns, correlation_id)
+                let answer = self.engine.stream(request.as_of(as_of)).await?;
+                Ok(rows::of_answer(answer, columns, correlation_id))
             }
             Some(command) => {
                 Ok(rows::of_batch(browse::answer(command, &self.engine).await?, correlation_id))

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_flight::decode::DecodedPayload;
 use arrow_flight::encode::FlightDataEncoderBuilder;
@@ -351,9 +353,8 @@ fn a_closed_door_wants_a_key_with_its_scope_and_keeps_to_its_rate() {
     assert_eq!(put.unwrap_err().code(), Code::Unauthenticated);
     let ticket = ticket_of(&Flights::at(&doors, Some(sql.text())).info(query("SELECT 1")).unwrap());
     assert_eq!(nobody.rows(ticket).err().unwrap().code(), Code::Unauthenticated);
-    for listed in [nobody.runtime.block_on(nobody.client.list_actions()).err()] {
-        assert_eq!(status_of(listed.unwrap()).code(), Code::Unauthenticated);
-    }
+    let listed = nobody.runtime.block_on(nobody.client.list_actions()).err();
+    assert_eq!(status_of(listed.unwrap()).code(), Code::Unauthenticated);
 }
 
 #[test]
@@ -440,4 +441,54 @@ fn there_are_only_so_many_connections() {
     assert!(waited.is_err(), "it waits for a place");
     drop(first);
     second.ask("SELECT 1").unwrap();
+}
+
+/// The rows that all queries have made so far.
+fn rows_made(doors: &Doors) -> u64 {
+    let metrics = super::keys::get(doors, "/metrics", &[]).2;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("k2_query_rows_total "));
+    line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
+#[test]
+fn an_answer_of_any_length_comes_whole_and_waits_for_its_reader() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut flights = Flights::at(&doors, None);
+    // More rows than other doors answer with.
+    let got = flights.ask("SELECT value FROM generate_series(1, 1500000)").unwrap();
+    assert_eq!(got.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_500_000);
+    assert!(got.meta["as_of"].is_object());
+    let made = rows_made(&doors);
+    let endless = "SELECT value FROM generate_series(1, 1000000000)";
+    let ticket = ticket_of(&flights.info(query(endless)).unwrap());
+    let client = &mut flights.client;
+    let mut rows = flights.runtime.block_on(async { client.do_get(ticket).await.unwrap() });
+    let first = flights.runtime.block_on(rows.try_next()).unwrap().unwrap();
+    assert_eq!(first.column(0).as_primitive::<Int64Type>().value(0), 1);
+    let mut last = rows_made(&doors);
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = rows_made(&doors);
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    // What is ahead of the reader, in its window, and in the buffers of the connection.
+    assert!(last - made < 4_000_000, "{} rows were made for nobody", last - made);
+    wait_for_load(&doors, 1);
+    drop(rows);
+    wait_for_load(&doors, 0);
+}
+
+#[test]
+fn an_answer_that_fails_on_its_way_says_why_and_is_no_whole_one() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut flights = Flights::at(&doors, None);
+    let failing = "SELECT 1 / (value - 100000) AS x FROM generate_series(1, 200000)";
+    let status = flights.ask(failing).unwrap_err();
+    assert!(status.message().starts_with("cannot_compute: "), "{status}");
+    assert!(status.metadata().contains_key("x-correlation-id"));
 }

@@ -234,10 +234,7 @@ impl Job {
         self.live.set_cold(pin);
         self.committed = upper;
         for (worker, version) in self.versions.iter_mut().enumerate() {
-            trim(&mut version.tail.trades, upper);
-            trim(&mut version.tail.quotes, upper);
-            trim(&mut version.tail.rejects, upper);
-            trim(&mut version.tail.gaps, upper);
+            version.tail.trim(upper, 0);
             self.live.publish(worker, vec![version.clone()], self.epoch);
         }
     }
