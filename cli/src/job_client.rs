@@ -54,7 +54,7 @@ pub struct Pieces {
 impl Pieces {
     /// The next piece, as it comes.
     pub fn next(&mut self) -> Result<Option<Bytes>> {
-        let piece = self.runtime.block_on(self.response.chunk());
+        let piece = self.runtime.block_on(async { self.response.chunk().await });
         piece.map_err(|error| {
             let attempted = "read the answer of the job to its end; it broke off, and the job's log \
                              says why";
@@ -126,7 +126,8 @@ impl JobClient {
     pub fn sql(&self, statement: &str, format: Format) -> Result<JobAnswer> {
         let body = serde_json::json!({ "sql": statement, "format": format.as_str() });
         let request = self.http.post(self.url("/v1/sql")).timeout(QUERY_TIMEOUT).json(&body);
-        let answer = self.runtime.block_on(request.send());
+        // The request's timer needs the runtime already as it is sent.
+        let answer = self.runtime.block_on(async { request.send().await });
         let response = answer.map_err(|error| self.unreachable("ask the job", error))?;
         if !response.status().is_success() {
             return Err(self.refusal(response.status(), &self.whole(response)?));
@@ -149,7 +150,7 @@ impl JobClient {
     }
 
     fn whole(&self, response: Response) -> Result<Vec<u8>> {
-        let body = self.runtime.block_on(response.bytes());
+        let body = self.runtime.block_on(async { response.bytes().await });
         Ok(body.map_err(|error| self.unreachable("read the answer of the job", error))?.to_vec())
     }
 

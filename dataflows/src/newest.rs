@@ -108,13 +108,11 @@ impl<'a> Found<'a, '_> {
     }
 
     /// Looks through chunks, the youngest first, until the rest is all older than what is wanted.
-    fn look_through<B: 'a>(
+    fn look_through<B: MarketRecord + 'a>(
         &mut self,
         chunks: impl Iterator<Item = &'a Arc<Chunk<MarketBatch<B>>>>,
         instruments: &[Instrument],
-    ) where
-        B: MarketRecord,
-    {
+    ) {
         for chunk in chunks {
             // Rows of one time can be wanted for their number, so those go on being looked at.
             if chunk.newest() < self.from() {

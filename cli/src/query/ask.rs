@@ -79,7 +79,8 @@ impl Tables {
             write_rows(&answer, format, &mut rows)?;
             return Ok(Written::of_rows(AnswerMeta::of(&answer.meta)?, rows));
         }
-        let answer = self.runtime.block_on(self.engine.stream(Request::new(statement)));
+        let answer = async { self.engine.stream(Request::new(statement)).await };
+        let answer = self.runtime.block_on(answer);
         Written::of_tables(answer.map_err(failure_of)?, format, &self.runtime)
     }
 

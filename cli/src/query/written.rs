@@ -34,7 +34,7 @@ impl Written {
     }
 
     pub fn of_tables(mut answer: AnswerStream, format: Format, runtime: &Runtime) -> Result<Self> {
-        let head = runtime.block_on(answer.head(WHOLE_ROWS_MAX));
+        let head = runtime.block_on(async { answer.head(WHOLE_ROWS_MAX).await });
         let (head, is_whole) = head.map_err(failure_of)?;
         let meta = AnswerMeta::of(&answer.meta())?;
         if !is_whole {

@@ -18,7 +18,7 @@ enum Rows<W: Write + Send> {
     Json { text: Text<W>, is_first: bool },
     Ndjson(Text<W>),
     Csv(Text<W>),
-    Parquet(ParquetRows<W>),
+    Parquet(Box<ParquetRows<W>>),
     Arrow(ArrowRows<W>),
 }
 
@@ -42,7 +42,7 @@ impl<W: Write + Send> RowsWriter<W> {
             Format::Json => Rows::Json { text: text("[", out), is_first: true },
             Format::Ndjson => Rows::Ndjson(text("", out)),
             Format::Csv => Rows::Csv(text(&csv_header(schema), out)),
-            Format::Parquet => Rows::Parquet(ParquetRows::new(schema, out)?),
+            Format::Parquet => Rows::Parquet(Box::new(ParquetRows::new(schema, out)?)),
             Format::Arrow => Rows::Arrow(ArrowRows::new(schema, out)?),
         }))
     }
