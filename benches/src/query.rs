@@ -2,9 +2,9 @@
 //! memory, over a month of tables, and across the seam? (P4, P5, P6)
 //!
 //! A market is piped into one job: its history as fast as it goes, then more of it at a steady
-//! rate, until the end. Questions come at a rate of their own (`query/load.rs`). Each answer says which
-//! lines it covers, so how late a line is seen is measured beside, by the answers themselves. What
-//! is cold is also asked of DuckDB, over the same Parquet files, while the same job runs.
+//! rate, until the end. Questions come at a rate of their own (`query/load.rs`). Each answer says
+//! which lines it covers, so how late a line is seen is measured beside, by the answers themselves.
+//! What is cold is also asked of DuckDB, over the same Parquet files, while the same job runs.
 
 mod cold;
 mod feed;
@@ -30,7 +30,7 @@ use load::{Connection, Load, Outcome, Question, Seen, histogram};
 const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
 /// Before anything is measured the rate is held for so long: a commit has come and gone.
-const WARM_UP: Duration = Duration::from_secs(70);
+const WARM_UP: Duration = Duration::from_secs(62);
 /// Questions a second of those that memory answers.
 const HOT_RATE: f64 = 200.0;
 /// Of those that are planned and read files.
@@ -172,7 +172,7 @@ impl<'a> Bench<'a> {
         report.input("bytes of a recent answer", recent.bytes / recent.latency_us.len());
         add(report, "recent (P4)", &recent.latency_us, Some(2.0), 10.0);
         let path = |nth| Question::Get(format!("/v1/trades?symbol={}&limit=1", self.symbol(nth)));
-        let samples = (HOT_RATE, self.options.samples / 2);
+        let samples = (HOT_RATE, self.options.samples / 4);
         let latest = self.load("latest trades", samples, &path)?;
         add(report, "latest trade (P5)", &latest.latency_us, None, 1.0);
         let path = |nth| Question::Get(format!("/v1/ohlcv/1m?symbol={}&limit=1", self.symbol(nth)));

@@ -10,8 +10,9 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 /// Bytes that are taken from the stream at once, at most.
 const PIECE_BYTES: usize = 1 << 18;
-/// Pieces that wait to be read. Past them the stream waits.
-const PIECES_MAX: usize = 8;
+/// Pieces that wait to be read, mostly of the 64 KiB that a pipe holds. Past them the stream waits;
+/// fewer would not last while the source sleeps through an epoch.
+const PIECES_MAX: usize = 256;
 
 /// The reading end. Waits for bytes at first; after [`Waits::stop`] it answers
 /// [`io::ErrorKind::WouldBlock`] when none have come.
