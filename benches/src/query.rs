@@ -88,7 +88,8 @@ struct Bench<'a> {
     address: SocketAddr,
     /// Symbols and how many trades each has in the history, busiest first.
     symbols: Vec<(String, u64)>,
-    seen: Mutex<Vec<Seen>>,
+    /// Of each load the answers, in order of time.
+    seen: Mutex<Vec<Vec<Seen>>>,
 }
 
 impl<'a> Bench<'a> {
@@ -145,7 +146,10 @@ impl<'a> Bench<'a> {
     ) -> Result<Outcome, Error> {
         let load = Load { address: self.address, rate, count, clock: self.clock, question };
         let outcome = load.run()?;
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(&outcome.seen);
+        if rate >= HOT_RATE {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.push(outcome.seen.clone());
+        }
         let ms = |share| outcome.latency_us.value_at_quantile(share) as f64 / 1e3;
         (self.options.progress)(&format!("{what}: p50 {} ms, p99 {} ms", ms(0.5), ms(0.99)));
         if self.feed.has_failed() {
@@ -259,7 +263,10 @@ impl<'a> Bench<'a> {
         let written = self.feed.end().map_err(Error::io("feed the job"))?;
         drop(self.job);
         let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let fresh = freshness(&written, &seen);
+        let mut fresh = histogram();
+        for load in &seen {
+            fresh.add(freshness(&written, load)).expect("both have the same bounds");
+        }
         let wanted = self.options.rate as f64 * RATE_SHARE;
         report.figures.push(Figure::at_least("messages taken", "/s", vec![reached], wanted));
         report.input("samples of freshness", fresh.len());
@@ -359,30 +366,21 @@ fn add(report: &mut Report, name: &str, us: &Histogram<u64>, p50: Option<f64>, p
     report.input(&format!("samples, {name}"), us.len());
 }
 
-/// From when a line was written until the first answer that covers it had come, for all lines that
-/// were written while questions were asked.
+/// From when a line was written until the first answer that covers it had come: of the lines that
+/// were written while `seen`, one load's answers, came.
 fn freshness(written: &[(u64, Duration)], seen: &[Seen]) -> Histogram<u64> {
     let mut latency_us = histogram();
-    let mut seen: Vec<Seen> = seen.to_vec();
-    seen.sort_by_key(|seen| seen.at);
-    // Between two loads nobody asks, so nobody sees.
+    let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return latency_us };
     let mut answers = seen.iter().peekable();
-    let mut last_asked = Duration::ZERO;
-    let mut before = written.first().map_or(0, |(lines, _)| *lines);
-    for (lines, at) in written {
-        while let Some(answer) = answers.next_if(|answer| answer.lines < *lines) {
-            last_asked = answer.at;
+    for pair in written.windows(2) {
+        let [(before, _), (lines, at)] = pair else { continue };
+        if *at < first.at || *lines > last.lines {
+            continue;
         }
+        while answers.next_if(|answer| answer.lines < *lines).is_some() {}
         let Some(answer) = answers.peek() else { break };
-        if at.saturating_sub(last_asked) < ASKED_LATELY {
-            let us = answer.at.saturating_sub(*at).as_micros();
-            let us = u64::try_from(us).unwrap_or(u64::MAX);
-            latency_us.saturating_record_n(us.max(1), lines - before);
-        }
-        before = *lines;
+        let us = u64::try_from(answer.at.saturating_sub(*at).as_micros()).unwrap_or(u64::MAX);
+        latency_us.saturating_record_n(us.max(1), lines - before);
     }
     latency_us
 }
-
-/// Somebody is asking if the last answer is not longer ago.
-const ASKED_LATELY: Duration = Duration::from_secs(1);
