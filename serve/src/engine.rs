@@ -154,6 +154,10 @@ impl Engine {
         &self.0.statistics
     }
 
+    fn count_failure(&self) {
+        self.0.statistics.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The frontier that a query would see now, and the snapshot of the anchor table.
     pub fn stands_at(&self) -> (Time, Option<i64>) {
         let (frontier, cold) = match &self.0.source {

@@ -1,13 +1,13 @@
 //! The open gaps of what was asked for: a part of every answer's meta data.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampNanosecondType};
 use k2_dataflows::live::Views;
-use k2_model::{DataType, Gap, GapCause, Nanos, Severity, SeverityLevels};
+use k2_model::{DataType, Gap, GapCause, Nanos, Severity, SeverityLevels, Stream};
 
 use crate::answer::{OpenGap, OpenGaps};
 use crate::pinned::Touched;
@@ -32,7 +32,7 @@ pub(crate) fn of_touched(moments: &[TouchedGaps]) -> (OpenGaps, bool) {
         };
         open.extend(known.iter().filter(is_touched).map(|(_, gap)| gap));
     }
-    open.sort_by(|a, b| worse_first(a, b));
+    open.sort_by(|a, b| rank(a).cmp(&rank(b)));
     // One that is open at several moments is one.
     open.dedup();
     let has_halt = open.iter().any(|gap| gap.severity == Severity::Halt.as_str());
@@ -55,25 +55,25 @@ pub(crate) fn of_views<'a>(
             worst.extend(of_it.worst_first().take(OpenGaps::SHOWN_MAX));
         }
     }
-    // As of_touched orders them, before they are written out.
-    worst.sort_by(|a, b| {
-        let key = |gap: &Gap| (gap.stream.data_type.as_str(), gap.first_missing);
-        let names =
-            |gap: &Gap| (gap.stream.instrument.venue.clone(), gap.stream.instrument.symbol.clone());
-        let by_name = names(a).cmp(&names(b));
-        b.missing().cmp(&a.missing()).then(by_name).then_with(|| key(a).cmp(&key(b)))
-    });
+    worst.sort_by(|a, b| rank_of_gap(a).cmp(&rank_of_gap(b)));
     worst.truncate(OpenGaps::SHOWN_MAX);
     let has_halt = worst.iter().any(|gap| severity.of(gap.missing()) == Severity::Halt);
     let shown = worst.into_iter().map(|gap| of_gap(gap, severity).1).collect();
     (OpenGaps { open, missing, shown }, has_halt)
 }
 
-/// Those with the most missing first; then by name and place.
-fn worse_first(a: &OpenGap, b: &OpenGap) -> Ordering {
-    let place = |gap: &OpenGap| (gap.data_type, gap.first_missing);
-    let names = (&a.venue, &a.symbol).cmp(&(&b.venue, &b.symbol));
-    b.missing.cmp(&a.missing).then(names).then_with(|| place(a).cmp(&place(b)))
+/// Where a gap stands: those with the most missing first; then by venue, symbol, kind and place.
+type Rank<'a> = (Reverse<u64>, &'a str, &'a str, &'a str, u64);
+
+fn rank(gap: &OpenGap) -> Rank<'_> {
+    (Reverse(gap.missing), &gap.venue, &gap.symbol, gap.data_type, gap.first_missing)
+}
+
+/// The same, of a gap that is not written out yet.
+fn rank_of_gap(gap: &Gap) -> Rank<'_> {
+    let Stream { instrument, data_type } = &gap.stream;
+    let (venue, symbol) = (&*instrument.venue, &*instrument.symbol);
+    (Reverse(gap.missing()), venue, symbol, data_type.as_str(), gap.first_missing)
 }
 
 pub(crate) fn of_gap(gap: &Gap, severity: &SeverityLevels) -> (DataType, OpenGap) {

@@ -32,6 +32,7 @@ mod moments;
 pub mod pg;
 mod pg_catalog;
 mod pinned;
+mod placed;
 mod request;
 mod schema;
 mod secret;

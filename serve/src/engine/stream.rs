@@ -36,7 +36,7 @@ pub struct AnswerStream {
     schema: SchemaRef,
     meta: Meta,
     scope: Arc<Scope>,
-    batches: Receiver<Result<RecordBatch>>,
+    batches: Receiver<RecordBatch>,
     started: Instant,
     /// Why there are no more batches, if the answer is not whole.
     broken: Broken,
@@ -77,17 +77,13 @@ impl Engine {
             Ok(AnswerStream { schema, meta, scope, batches, started, broken })
         })
     }
-
-    pub(super) fn count_failure(&self) {
-        self.0.statistics.failures.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Makes the batches of one answer.
 struct Making {
     engine: Engine,
     limits: Limits,
-    sender: Sender<Result<RecordBatch>>,
+    sender: Sender<RecordBatch>,
     started: Instant,
     _running: Running,
 }
@@ -118,7 +114,7 @@ impl Making {
             };
             let rows = batch.num_rows() as u64;
             self.engine.0.statistics.rows.fetch_add(rows, Ordering::Relaxed);
-            match timeout(READER_PATIENCE, self.sender.send(Ok(batch))).await {
+            match timeout(READER_PATIENCE, self.sender.send(batch)).await {
                 Err(_) => return Err(not_read()),
                 // Nobody wants the rest.
                 Ok(Err(_)) => return Ok(()),
@@ -153,18 +149,17 @@ impl AnswerStream {
 
     /// The next batch, which has rows; `None` at the end of a whole answer.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        match self.batches.recv().await {
-            Some(batch) => Some(batch),
-            None => lock(&self.broken).take().map(Err),
-        }
+        self.batches.recv().await.map(Ok).or_else(|| self.end())
     }
 
     /// As [`AnswerStream::next`], on a thread that may wait.
     pub fn blocking_next(&mut self) -> Option<Result<RecordBatch>> {
-        match self.batches.blocking_recv() {
-            Some(batch) => Some(batch),
-            None => lock(&self.broken).take().map(Err),
-        }
+        self.batches.blocking_recv().map(Ok).or_else(|| self.end())
+    }
+
+    /// What comes after the last batch: nothing, or once why the answer is not whole.
+    fn end(&self) -> Option<Result<RecordBatch>> {
+        lock(&self.broken).take().map(Err)
     }
 
     /// The first batches, until they are at least `rows` rows, and whether that is all.

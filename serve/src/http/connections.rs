@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+
+use crate::placed::Placed;
 
 /// Clients that are told that there are too many; more are cut off without a word.
 const TURNED_AWAY_MAX: usize = 64;
@@ -23,12 +23,6 @@ pub(super) struct Limited<L> {
     connections_max: usize,
     places: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
-}
-
-/// A connection, and its place for as long as it is there.
-pub(super) struct Placed {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
 }
 
 impl<L> Limited<L> {
@@ -57,7 +51,7 @@ impl<L: Listener<Io = TcpStream, Addr = SocketAddr>> Listener for Limited<L> {
         loop {
             let (stream, address) = self.listener.accept().await;
             match self.places.clone().try_acquire_owned() {
-                Ok(place) => return (Placed { stream, _place: place }, address),
+                Ok(place) => return (Placed::new(stream, place), address),
                 Err(_) => self.turn_away(stream),
             }
         }
@@ -94,44 +88,4 @@ async fn tell(mut stream: TcpStream, refusal: String) -> io::Result<()> {
     stream.shutdown().await?;
     while stream.read(&mut asked).await? > 0 {}
     Ok(())
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl AsyncWrite for Placed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
 }

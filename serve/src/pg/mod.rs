@@ -31,6 +31,7 @@ use crate::access::Access;
 use crate::background::Background;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::placed::accepted;
 pub(crate) use parameter::array_elements;
 use refusal::Refusal;
 use session::{Link, Session};
@@ -113,11 +114,7 @@ impl Door {
 
     async fn let_in(self, listener: tokio::net::TcpListener) {
         loop {
-            let Ok((stream, _from)) = listener.accept().await else {
-                // Out of file descriptors, most likely: sessions that end give some back.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
+            let stream = accepted(&listener).await;
             let place = self.places.clone().try_acquire_owned().ok();
             let turned_away = match place {
                 Some(_) => None,
@@ -135,8 +132,6 @@ impl Door {
     }
 
     async fn serve(self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
-        // An answer is sent whole; waiting for more to send along would only delay it.
-        let _best_effort = stream.set_nodelay(true);
         let (half, out_half) = stream.into_split();
         let (mut reader, mut out) = (Reader::new(half), Writer::new(out_half));
         let begun = startup::begin(&mut reader, &mut out, &self.access, &self.sessions);
