@@ -5,21 +5,10 @@ use std::process::Command;
 
 use k2_serve::Access;
 
-use super::ENDLESS;
-use super::open;
-use crate::live;
-use crate::support::Job;
+use super::{ENDLESS, job, open};
 
 fn client(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/clients").join(name)
-}
-
-fn job() -> Job {
-    let mut job = Job::new();
-    job.run(10, 50);
-    job.commit();
-    job.run(5, 50);
-    job
 }
 
 #[track_caller]
@@ -31,8 +20,8 @@ fn is_content(client: &mut Command, told: &str) {
 
 #[test]
 fn tokio_postgres_has_what_it_asks_for() {
-    let job = job();
-    let doors = open(&live(&job), &Access::open());
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
     let address = doors.pg.address();
     let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/clients");
     let mut run = Command::new(env!("CARGO"));
@@ -51,8 +40,8 @@ fn the_jdbc_driver_has_what_it_asks_for() {
     };
     let driver = PathBuf::from(parts).join("jdbc/postgresql.jar");
     assert!(driver.exists(), "{} is not there: run scripts/parts/install.sh", driver.display());
-    let job = job();
-    let doors = open(&live(&job), &Access::open());
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
     let mut run = Command::new("java");
     run.args(["-XX:TieredStopAtLevel=1", "-cp"])
         .args([driver, client("AskWithJdbc.java")])

@@ -19,14 +19,14 @@ use arrow_flight::{Action, FlightClient, FlightDescriptor, FlightInfo, Ticket};
 use arrow_schema::Schema;
 use futures::{TryStreamExt, stream};
 use k2_serve::access::Policy;
-use k2_serve::{Access, Answer, Engine, FlightConfig, FlightServer, Secret};
+use k2_serve::{Access, Answer, FlightConfig, FlightServer, Secret};
 use prost::Message;
 use serde_json::Value;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
 use super::keys::{key_in, post_sql};
-use super::{Doors, ENDLESS, SIGNED_BY, open, wait_for_load};
+use super::{Doors, ENDLESS, SIGNED_BY, job, open, wait_for_load};
 use crate::support::Job;
 use crate::{VIEWS, all_of, lines, live, offline};
 
@@ -154,15 +154,6 @@ fn handle_of(ticket: &Ticket) -> Vec<u8> {
 fn ticket_with(handle: Vec<u8>) -> Ticket {
     let ticket = TicketStatementQuery { statement_handle: handle.into() };
     Ticket::new(ticket.as_any().encode_to_vec())
-}
-
-fn job() -> (Job, Engine) {
-    let mut job = Job::new();
-    job.run(10, 50);
-    job.commit();
-    job.run(5, 50);
-    let engine = live(&job);
-    (job, engine)
 }
 
 /// The rows that came, as lines.

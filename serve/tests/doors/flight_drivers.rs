@@ -1,22 +1,13 @@
 //! Arrow Flight SQL, through the drivers of Python: ADBC's, and pyarrow's own client.
 
+use k2_serve::Access;
 use k2_serve::access::Policy;
-use k2_serve::{Access, Engine};
 use serde_json::{Value, json};
 
 use super::keys::key_in;
-use super::{Doors, open, python};
+use super::{Doors, job, open, python};
 use crate::support::Job;
 use crate::{live, rows};
-
-fn job() -> (Job, Engine) {
-    let mut job = Job::new();
-    job.run(10, 50);
-    job.commit();
-    job.run(5, 50);
-    let engine = live(&job);
-    (job, engine)
-}
 
 /// The answers of the drivers to `questions`; `None` where there are none.
 fn drivers(doors: &Doors, key: Option<&str>, questions: &[Value]) -> Option<Vec<Value>> {

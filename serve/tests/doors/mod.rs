@@ -22,12 +22,24 @@ use k2_serve::{
 };
 use serde_json::Value;
 
+use crate::support::Job;
+
 /// The secret of all doors, as of a job that was started again.
 const SIGNED_BY: Secret = Secret::new([7; Secret::BYTES]);
 
 /// Runs until somebody stops it.
 pub const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
                            generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11";
+
+/// Rows on both sides of the seam, and the engine over them.
+pub fn job() -> (Job, Engine) {
+    let mut job = Job::new();
+    job.run(10, 50);
+    job.commit();
+    job.run(5, 50);
+    let engine = crate::live(&job);
+    (job, engine)
+}
 
 /// All doors of one engine.
 pub struct Doors {

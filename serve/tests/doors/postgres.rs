@@ -8,18 +8,8 @@ use k2_serve::{Access, Concurrency, Engine, EngineConfig, Limits, PgConfig};
 use serde_json::{Value, json};
 
 use super::client::{Client, fields_of};
-use super::{Doors, ENDLESS, open, open_with, psql, python, wait_for_load};
-use crate::support::Job;
-use crate::{config, lines, live, rows};
-
-fn job() -> (Job, Engine) {
-    let mut job = Job::new();
-    job.run(10, 50);
-    job.commit();
-    job.run(5, 50);
-    let engine = live(&job);
-    (job, engine)
-}
+use super::{Doors, ENDLESS, job, open, open_with, psql, python, wait_for_load};
+use crate::{config, lines, rows};
 
 /// The answers of psycopg to `questions`; `None` where there is no psycopg.
 fn psycopg(doors: &Doors, questions: &[Value]) -> Option<Vec<Value>> {
