@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::ask::failure_of;
 use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
-use crate::job_client::{JobAnswer, JobRows};
+use crate::job_client::{JobAnswer, JobRows, Pieces};
 
 /// An answer of fewer rows is looked at whole before any of it is written.
 const WHOLE_ROWS_MAX: usize = 20_000;
@@ -23,14 +23,18 @@ pub struct Written {
 
 enum Rows {
     Whole(Vec<u8>),
-    Job(JobRows),
+    Job(Pieces),
     Tables { answer: AnswerStream, head: Vec<RecordBatch>, format: Format },
 }
 
 impl Written {
     pub fn of_job(answer: JobAnswer) -> Self {
         let JobAnswer { meta, rows } = answer;
-        Self { meta, rows: Rows::Job(rows) }
+        let rows = match rows {
+            JobRows::Whole(rows) => Rows::Whole(rows),
+            JobRows::Coming(pieces) => Rows::Job(pieces),
+        };
+        Self { meta, rows }
     }
 
     pub fn of_tables(mut answer: AnswerStream, format: Format, runtime: &Runtime) -> Result<Self> {
@@ -53,9 +57,8 @@ impl Written {
     pub fn write_to(self, out: &mut (dyn Write + Send)) -> Result<AnswerMeta> {
         match self.rows {
             Rows::Whole(rows) => out.write_all(&rows).map_err(Failure::output)?,
-            Rows::Job(JobRows::Whole(rows)) => out.write_all(&rows).map_err(Failure::output)?,
-            Rows::Job(JobRows::Coming(mut rows)) => {
-                while let Some(piece) = rows.next()? {
+            Rows::Job(mut pieces) => {
+                while let Some(piece) = pieces.next()? {
                     out.write_all(&piece).map_err(Failure::output)?;
                 }
             }
