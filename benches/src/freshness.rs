@@ -22,8 +22,9 @@ use reqwest::blocking::Client;
 use serde::Deserialize;
 
 use crate::kafka::read_each;
+use crate::latency::{Meta, histogram};
 use crate::report::{Figure, Report};
-use crate::run::{Error, Killed, address, clear, scratch, text};
+use crate::run::{Error, Killed, address, clear, scratch, text, unanswered};
 use crate::stage::{Named, Stage};
 
 const P99_MS: f64 = 50.0;
@@ -39,10 +40,6 @@ const WARM_UP_MS: i64 = 5_000;
 /// How long a job may take to catch up at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
 const SQL: &str = "SELECT * FROM latest_trade WHERE symbol = 'BTC-USDT'";
-/// What took longer counts as this.
-const LATENCY_US_MAX: u64 = 3_600_000_000;
-/// Of the histogram: digits that are kept of a latency.
-const DIGITS: u8 = 3;
 
 pub struct Freshness {
     /// `None`: a cluster of the bench's own.
@@ -126,16 +123,6 @@ struct Asker {
 }
 
 #[derive(Deserialize)]
-struct Meta {
-    as_of: AsOf,
-}
-
-#[derive(Deserialize)]
-struct AsOf {
-    offsets: BTreeMap<String, BTreeMap<i32, u64>>,
-}
-
-#[derive(Deserialize)]
 struct Answer {
     meta: Meta,
 }
@@ -143,14 +130,15 @@ struct Answer {
 impl Asker {
     /// Waits until the job on `dir` says where it is.
     fn find(dir: &Path) -> Result<Self, Error> {
-        let http = Client::builder().no_proxy().build().map_err(failed)?;
+        let http = Client::builder().no_proxy().build().map_err(unanswered)?;
         Ok(Self { http, url: format!("http://{}/v1/sql", address(dir)?) })
     }
 
     fn ask(&self) -> Result<Seen, Error> {
         let question = serde_json::json!({ "sql": SQL });
-        let answer = self.http.post(&self.url).json(&question).send().map_err(failed)?;
-        let answer: Answer = answer.error_for_status().and_then(|it| it.json()).map_err(failed)?;
+        let answer = self.http.post(&self.url).json(&question).send().map_err(unanswered)?;
+        let answer: Answer =
+            answer.error_for_status().and_then(|it| it.json()).map_err(unanswered)?;
         let sources = answer.meta.as_of.offsets.into_iter();
         let offsets = sources.flat_map(|(source, partitions)| {
             let of = move |(partition, next)| (Origin::new(&source, partition), next);
@@ -189,10 +177,6 @@ impl Asker {
         }
         Err(Error::Wrong("not all messages were seen two minutes after the last".into()))
     }
-}
-
-fn failed(error: reqwest::Error) -> Error {
-    Error::Command(format!("ask the job: {error}"))
 }
 
 fn now_ns() -> i64 {
@@ -242,8 +226,7 @@ impl Measured {
         let (Some(first), Some(last)) = (all().min(), all().max()) else {
             return Err(Error::Wrong("no message was written".into()));
         };
-        let bounds = Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS);
-        let mut latency_us = bounds.expect("three digits can be kept");
+        let mut latency_us = histogram();
         for (origin, appended) in stamps {
             let next_of = |it: &Seen| Some((it.at_ns, *it.offsets.get(origin)?));
             let mut answers = seen.iter().filter_map(next_of);

@@ -6,6 +6,7 @@
 pub mod dedup;
 pub mod freshness;
 pub mod kafka;
+mod latency;
 pub mod query;
 pub mod replay;
 mod report;

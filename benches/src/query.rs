@@ -19,15 +19,16 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use k2_harness::generator::{Generator, GeneratorConfig};
 use k2_model::time::NANOS_PER_DAY;
-use serde_json::Value;
 
+use crate::latency::histogram;
 use crate::report::{Figure, Report};
-use crate::run::{Error, Killed, address, clear, k2, pg_address, scratch, text};
+use crate::run::{
+    Error, Killed, address, clear, k2, pg_address, query as query_job, scratch, text,
+    wait_until_read,
+};
 use feed::Feed;
-use load::{Connection, Load, Outcome, Question, Seen, histogram};
+use load::{Load, Outcome, Question, Seen};
 
-/// How long the job may take to read what was written.
-const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
 /// Before anything is measured the rate is held for so long: a commit has come and gone.
 const WARM_UP: Duration = Duration::from_secs(62);
@@ -105,7 +106,7 @@ impl<'a> Bench<'a> {
         (options.progress)(&format!("a history of {} messages", options.history));
         let address = address(dir)?;
         wait_for_history(&feed, address, options.history)?;
-        let symbols = symbols(address)?;
+        let symbols = symbols(dir)?;
         feed.go_live();
         let (live_since, lines_before) = (Instant::now(), feed.lines());
         (options.progress)(&format!("{} messages a second from now on", options.rate));
@@ -126,11 +127,10 @@ impl<'a> Bench<'a> {
     }
 
     fn tell_input(&self, report: &mut Report) -> Result<(), Error> {
-        let mut asker = Asker::open(self.address)?;
         report.input("history", self.options.history);
         report.input("days", self.options.days);
-        let rows = asker.rows("SELECT count(*) AS n FROM trades AT (TIMESTAMP '2100-01-01')")?;
-        report.input("rows in tables", field(&rows[0], "n"));
+        let stored = "SELECT count(*) AS n FROM trades AT (TIMESTAMP '2100-01-01')";
+        report.input("rows in tables", count(&self.dir, stored)?);
         report.input("files", cold::files(&self.dir)?.len());
         report.input("rate", self.options.rate);
         report.input("workers", self.options.workers);
@@ -174,14 +174,14 @@ impl<'a> Bench<'a> {
             return Err(Error::Wrong(format!("{} answers have no rows", recent.empty)));
         }
         report.input("bytes of a recent answer", recent.bytes / recent.latency_us.len());
-        add(report, "recent (P4)", &recent.latency_us, Some(2.0), 10.0);
+        add(report, "recent (P4)", &recent.latency_us, [Some(2.0), Some(10.0)]);
         let path = |nth| Question::Get(format!("/v1/trades?symbol={}&limit=1", self.symbol(nth)));
         let samples = (HOT_RATE, self.options.samples / 4);
         let latest = self.load("latest trades", samples, &path)?;
-        add(report, "latest trade (P5)", &latest.latency_us, None, 1.0);
+        add(report, "latest trade (P5)", &latest.latency_us, [None, Some(1.0)]);
         let path = |nth| Question::Get(format!("/v1/ohlcv/1m?symbol={}&limit=1", self.symbol(nth)));
         let bar = self.load("latest bars", samples, &path)?;
-        add(report, "one bar (P5)", &bar.latency_us, None, 1.0);
+        add(report, "one bar (P5)", &bar.latency_us, [None, Some(1.0)]);
         Ok(())
     }
 
@@ -193,24 +193,23 @@ impl<'a> Bench<'a> {
         // people look at.
         let question = |nth: u64| cold::hour(self.symbol(nth), nth.wrapping_mul(7_919) % hours);
         let ask = |nth| Question::Sql(question(nth));
-        self.load("cold hours, first time", (COLD_RATE, COLD_QUESTIONS), &ask).map(|first| {
-            add(report, "cold hour, first time", &first.latency_us, None, f64::NAN);
-        })?;
+        let first = self.load("cold hours, first time", (COLD_RATE, COLD_QUESTIONS), &ask)?;
+        add(report, "cold hour, first time", &first.latency_us, NO_BUDGET);
         let outcome = self.load("cold hours", (COLD_RATE, COLD_QUESTIONS), &ask)?;
-        add(report, "cold hour (P6)", &outcome.latency_us, None, 50.0);
+        add(report, "cold hour (P6)", &outcome.latency_us, [None, Some(50.0)]);
         let questions: Vec<String> = (0..COLD_QUESTIONS).map(question).collect();
         let Some(python) = &self.options.python else { return Ok(()) };
         (self.options.progress)("cold hours, through psycopg and DuckDB");
         let clients = cold::Clients { python, dir: &self.dir, rate: COLD_RATE };
         let mine = clients.postgres(pg_address(&self.dir)?, &questions)?;
-        add(report, "cold hour over PostgreSQL (P6)", &mine.latency_us, None, 50.0);
+        add(report, "cold hour over PostgreSQL (P6)", &mine.latency_us, [None, Some(50.0)]);
         let other = clients.duckdb_of_days(&questions)?;
-        add(report, "cold hour, DuckDB given the day", &other.latency_us, None, f64::NAN);
+        add(report, "cold hour, DuckDB given the day", &other.latency_us, NO_BUDGET);
         if mine.rows != other.rows {
             return Err(Error::Wrong("DuckDB counts other rows in the same files".into()));
         }
         let all = clients.duckdb_of_all(&questions[..questions.len().min(5)])?;
-        add(report, "cold hour, DuckDB given all files", &all.latency_us, None, f64::NAN);
+        add(report, "cold hour, DuckDB given all files", &all.latency_us, NO_BUDGET);
         let p99 = |it: &Histogram<u64>| it.value_at_quantile(0.99) as f64;
         let ratio = p99(&other.latency_us) / p99(&outcome.latency_us);
         report.figures.push(Figure::at_least("DuckDB's p99 over K2's", "x", vec![ratio], 1.0));
@@ -223,20 +222,17 @@ impl<'a> Bench<'a> {
         let (symbol, trades) = &self.symbols[self.symbols.len().min(SYMBOLS_ASKED) - 1];
         let a_day = *trades as f64 / self.options.days as f64;
         let spanning = cold::since(symbol, self.options.days - 1);
-        let mut asker = Asker::open(self.address)?;
-        let rows = asker.rows(&spanning)?;
-        let counted: f64 = field(&rows[0], "n").parse().unwrap_or(0.0);
-        let days = ((counted / a_day).ceil() as u64).clamp(1, self.options.days - 1);
+        let counted = count(&self.dir, &spanning)?;
+        let days = ((counted as f64 / a_day).ceil() as u64).clamp(1, self.options.days - 1);
         let of_tables = cold::days(symbol, days);
-        let rows = asker.rows(&of_tables)?;
         report.input("rows of the range over the seam", counted);
-        report.input("rows of the cold range", field(&rows[0], "n"));
+        report.input("rows of the cold range", count(&self.dir, &of_tables)?);
         let shape = (SEAM_RATE, SEAM_QUESTIONS);
         let over =
             self.load("ranges over the seam", shape, &|_| Question::Sql(spanning.clone()))?;
         let cold = self.load("cold ranges", shape, &|_| Question::Sql(of_tables.clone()))?;
-        add(report, "range over the seam", &over.latency_us, None, f64::NAN);
-        add(report, "cold range", &cold.latency_us, None, f64::NAN);
+        add(report, "range over the seam", &over.latency_us, NO_BUDGET);
+        add(report, "cold range", &cold.latency_us, NO_BUDGET);
         let p99 = |it: &Outcome| it.latency_us.value_at_quantile(0.99) as f64;
         let ratio = p99(&over) / p99(&cold);
         report.figures.push(Figure::at_most("seam over cold, p99", "x", vec![ratio], 1.5));
@@ -270,7 +266,7 @@ impl<'a> Bench<'a> {
         let wanted = self.options.rate as f64 * RATE_SHARE;
         report.figures.push(Figure::at_least("messages taken", "/s", vec![reached], wanted));
         report.input("samples of freshness", fresh.len());
-        add(report, "freshness", &fresh, None, 50.0);
+        add(report, "freshness", &fresh, [None, Some(50.0)]);
         Ok(())
     }
 }
@@ -284,87 +280,55 @@ fn start_job(dir: &Path, workers: usize) -> Result<Child, Error> {
 }
 
 fn wait_for_history(feed: &Feed, address: SocketAddr, lines: u64) -> Result<(), Error> {
-    let mut asker = Asker::open(address)?;
-    let (mut read, mut moved) = (0, Instant::now());
-    while moved.elapsed() < PATIENCE {
-        let now = asker.metric("k2_ingest_records_total")?;
-        if feed.has_history() && now >= lines {
-            return Ok(());
-        }
-        if now > read {
-            (read, moved) = (now, Instant::now());
-        }
+    wait_until_read(address, lines)?;
+    // It writes whole blocks, so a few lines more may be on their way.
+    while !feed.has_history() {
         if feed.has_failed() {
-            break;
+            return Err(Error::Wrong("the job did not take all of its history".into()));
         }
         std::thread::sleep(POLL);
     }
-    Err(Error::Wrong(format!("the job stands still after {read} of {lines} lines")))
+    Ok(())
 }
 
-fn symbols(address: SocketAddr) -> Result<Vec<(String, u64)>, Error> {
+/// The rows of `sql` as lines of CSV; at least one.
+fn rows(dir: &Path, sql: &str) -> Result<Vec<String>, Error> {
+    let found = query_job(dir, sql)?.filter(|rows| !rows.is_empty());
+    found.ok_or_else(|| Error::Wrong(format!("no rows: {sql}")))
+}
+
+/// How many rows a question of [`cold`] counts.
+fn count(dir: &Path, sql: &str) -> Result<u64, Error> {
+    let row = rows(dir, sql)?.swap_remove(0);
+    let counted = row.split(',').next().and_then(|count| count.parse().ok());
+    counted.ok_or_else(|| Error::Wrong(format!("{sql}: {row}")))
+}
+
+fn symbols(dir: &Path) -> Result<Vec<(String, u64)>, Error> {
     let sql = "SELECT symbol, trade_count FROM symbols ORDER BY trade_count DESC, symbol";
-    let rows = Asker::open(address)?.rows(sql)?;
-    let known = rows
-        .iter()
-        .map(|row| (field(row, "symbol"), field(row, "trade_count").parse().unwrap_or(0)));
-    let known: Vec<(String, u64)> = known.collect();
-    if known.is_empty() {
-        return Err(Error::Wrong("the history has no symbol".into()));
-    }
-    Ok(known)
+    let known = rows(dir, sql)?;
+    let known = known.iter().filter_map(|row| {
+        let (symbol, trades) = row.split_once(',')?;
+        Some((symbol.to_owned(), trades.parse().ok()?))
+    });
+    Ok(known.collect())
 }
 
-/// Asks one thing after the other.
-struct Asker(Connection);
-
-impl Asker {
-    fn open(address: SocketAddr) -> Result<Self, Error> {
-        Connection::open(address).map(Self).map_err(Error::io("connect to the job"))
-    }
-
-    fn rows(&mut self, sql: &str) -> Result<Vec<Value>, Error> {
-        let reply = self.0.ask(&Question::Sql(sql.to_owned())).map_err(Error::io("ask the job"))?;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        match answer["data"].as_array() {
-            Some(rows) if !rows.is_empty() => Ok(rows.clone()),
-            _ => Err(Error::Wrong(format!("{sql}: {}", String::from_utf8_lossy(&reply.body)))),
-        }
-    }
-
-    fn metric(&mut self, name: &str) -> Result<u64, Error> {
-        let reply = self.0.ask(&Question::Get("/metrics".into()));
-        let body = reply.map_err(Error::io("ask the job for its metrics"))?.body;
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        Ok(value.unwrap_or(0))
-    }
-}
-
-fn field(row: &Value, name: &str) -> String {
-    match &row[name] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Adds the figures of a histogram. `NAN` is no budget.
-fn add(report: &mut Report, name: &str, us: &Histogram<u64>, p50: Option<f64>, p99: f64) {
-    let ms = |share| vec![us.value_at_quantile(share) as f64 / 1e3];
-    let mut figure = |what: &str, runs, budget: f64| {
-        let name = format!("{name}, {what}");
-        report.figures.push(if budget.is_nan() {
-            Figure::plain(name, "ms", runs)
-        } else {
-            Figure::at_most(name, "ms", runs, budget)
+/// Adds the figures of a histogram, with what its median and its p99 are held to.
+fn add(report: &mut Report, name: &str, us: &Histogram<u64>, [p50_ms, p99_ms]: [Option<f64>; 2]) {
+    let shares =
+        [("p50", 0.5, p50_ms), ("p99", 0.99, p99_ms), ("p99.9", 0.999, None), ("most", 1.0, None)];
+    for (what, share, budget) in shares {
+        let (name, ms) = (format!("{name}, {what}"), us.value_at_quantile(share) as f64 / 1e3);
+        report.figures.push(match budget {
+            Some(budget) => Figure::at_most(name, "ms", vec![ms], budget),
+            None => Figure::plain(name, "ms", vec![ms]),
         });
-    };
-    figure("p50", ms(0.5), p50.unwrap_or(f64::NAN));
-    figure("p99", ms(0.99), p99);
-    figure("p99.9", ms(0.999), f64::NAN);
-    figure("most", vec![us.max() as f64 / 1e3], f64::NAN);
+    }
     report.input(&format!("samples, {name}"), us.len());
 }
+
+const NO_BUDGET: [Option<f64>; 2] = [None, None];
 
 /// From when a line was written until the first answer that covers it had come: of the lines that
 /// were written while `seen`, one load's answers, came.

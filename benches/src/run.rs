@@ -9,12 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use reqwest::blocking::Client;
 use serde::Deserialize;
 
 /// How often a running process is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// How long a job may take to say where it listens.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a job may stand still while it reads.
+const READ_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is asked how far it has come.
+const READ_POLL: Duration = Duration::from_millis(20);
 
 /// Why a bench could not measure.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +150,30 @@ fn job_file(dir: &Path) -> Result<JobFile, Error> {
         std::thread::sleep(POLL);
     }
     Err(Error::Command("the job did not start within a minute".into()))
+}
+
+/// Waits until the job at `address` has read so many lines.
+pub(crate) fn wait_until_read(address: SocketAddr, lines: u64) -> Result<(), Error> {
+    let http = Client::builder().no_proxy().build().map_err(unanswered)?;
+    let url = format!("http://{address}/metrics");
+    let (mut read, mut moved) = (0, Instant::now());
+    while moved.elapsed() < READ_PATIENCE {
+        let metrics = http.get(&url).send().and_then(|it| it.text()).map_err(unanswered)?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("k2_ingest_records_total "));
+        let now = line.and_then(|count| count.parse().ok()).unwrap_or(0);
+        if now >= lines {
+            return Ok(());
+        }
+        if now > read {
+            (read, moved) = (now, Instant::now());
+        }
+        std::thread::sleep(READ_POLL);
+    }
+    Err(Error::Wrong(format!("the job stands still after {read} of {lines} lines")))
+}
+
+pub(crate) fn unanswered(error: reqwest::Error) -> Error {
+    Error::Command(format!("ask the job: {error}"))
 }
 
 /// A process that is killed when it is dropped.

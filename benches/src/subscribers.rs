@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use k2_harness::generator::{GeneratorConfig, LineForm};
 use k2_harness::subscriber::Subscriber;
-use reqwest::blocking::Client;
 use serde::Deserialize;
 
 use crate::replay::write_market;
 use crate::report::{Figure, Report};
-use crate::run::{Error, Killed, address, clear, cpu, k2, query, scratch, text};
+use crate::run::{Error, Killed, address, clear, cpu, k2, query, scratch, text, wait_until_read};
 
 /// The share of its rate that a job keeps.
 const SHARE: f64 = 0.9;
@@ -32,9 +31,6 @@ const SHARE: f64 = 0.9;
 const GAP_MS: f64 = 500.0;
 /// The symbols that conflated subscribers share, busiest first.
 const SYMBOLS: [&str; 4] = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "BNB-USDT"];
-/// How long a job may stand still.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(2);
 /// A subscriber's thread reads lines and counts; it needs little.
 const STACK_BYTES: usize = 128 << 10;
 
@@ -198,30 +194,6 @@ impl Run<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map_err(Error::io("start k2 run"))
     }
-}
-
-/// Waits until the job has read so many lines.
-fn wait_until_read(address: SocketAddr, lines: u64) -> Result<(), Error> {
-    let http = Client::builder().no_proxy().build().map_err(unanswered)?;
-    let url = format!("http://{address}/metrics");
-    let (mut read, mut moved) = (0, Instant::now());
-    while moved.elapsed() < PATIENCE {
-        let metrics = http.get(&url).send().and_then(|it| it.text()).map_err(unanswered)?;
-        let line = metrics.lines().find_map(|line| line.strip_prefix("k2_ingest_records_total "));
-        let now = line.and_then(|count| count.parse().ok()).unwrap_or(0);
-        if now >= lines {
-            return Ok(());
-        }
-        if now > read {
-            (read, moved) = (now, Instant::now());
-        }
-        std::thread::sleep(POLL * 10);
-    }
-    Err(Error::Wrong(format!("the job stands still after {read} of {lines} lines")))
-}
-
-fn unanswered(error: reqwest::Error) -> Error {
-    Error::Command(format!("ask the job: {error}"))
 }
 
 /// Asks the job to commit what it has and to end.

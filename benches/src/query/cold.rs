@@ -12,7 +12,7 @@ use k2_model::Nanos;
 use k2_model::time::NANOS_PER_DAY;
 use serde::Deserialize;
 
-use super::load::histogram;
+use crate::latency::histogram;
 use crate::run::Error;
 
 const CLIENTS: &str = include_str!("clients.py");

@@ -10,16 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde::Deserialize;
 
+use crate::latency::{Meta, histogram};
 use crate::run::Error;
 
 /// Connections, each on a thread of its own.
 const CONNECTIONS: usize = 8;
 /// How long an answer may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LATENCY_US_MAX: u64 = 3_600_000_000;
-const DIGITS: u8 = 3;
 
 /// A question to a job.
 #[derive(Clone, Debug)]
@@ -67,12 +65,6 @@ impl Outcome {
         self.bytes += other.bytes;
         self.seen.extend(other.seen);
     }
-}
-
-/// Of latencies in microseconds.
-pub(super) fn histogram() -> Histogram<u64> {
-    let bounds = Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS);
-    bounds.expect("three digits can be kept")
 }
 
 impl Load<'_> {
@@ -124,39 +116,31 @@ const EMPTY: &[u8] = br#"{"success":true,"data":[]"#;
 
 /// How many lines of its one input an answer covers.
 fn lines_of(meta: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Meta {
-        as_of: AsOf,
-    }
-    #[derive(Deserialize)]
-    struct AsOf {
-        offsets: BTreeMap<String, BTreeMap<i32, u64>>,
-    }
     let meta: Meta = serde_json::from_str(meta).ok()?;
     meta.as_of.offsets.values().flat_map(BTreeMap::values).max().copied()
 }
 
 /// A connection that is kept.
-pub(super) struct Connection {
+struct Connection {
     stream: BufReader<TcpStream>,
 }
 
-pub(super) struct Reply {
-    pub status: u16,
+struct Reply {
+    status: u16,
     /// What the answer says of itself.
-    pub meta: Option<String>,
-    pub body: Vec<u8>,
+    meta: Option<String>,
+    body: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
+    fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { stream: BufReader::with_capacity(1 << 18, stream) })
     }
 
-    pub(super) fn ask(&mut self, question: &Question) -> io::Result<Reply> {
+    fn ask(&mut self, question: &Question) -> io::Result<Reply> {
         let request = match question {
             Question::Get(path) => format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
             Question::Sql(sql) => {
