@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digits::push_digits;
+
 /// Digits behind the point.
 pub const SCALE: u32 = 12;
 /// One unit: 10^12.
@@ -11,6 +13,8 @@ pub const ONE: i128 = 1_000_000_000_000;
 /// The largest magnitude that a `decimal(38,12)` holds: 10^38 - 1.
 pub const MAX: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
 
+/// As many digits as every number of 64 bits can have.
+const DIGITS_OF_64_BITS: u32 = 19;
 /// The least magnitude with more than 18 digits.
 const NARROW_END: u128 = 1_000_000_000_000_000_000;
 
@@ -86,19 +90,24 @@ impl Decimal {
     }
 
     /// Appends what [`fmt::Display`] writes, without its detours: rows of answers are full of these.
-    pub fn push_to(self, out: &mut String) {
+    pub fn push_to(self, out: &mut Vec<u8>) {
         if self.0 < 0 {
-            out.push('-');
+            out.push(b'-');
         }
         let (magnitude, one) = (self.0.unsigned_abs(), ONE.unsigned_abs());
         // Of narrow numbers both parts fit 64 bits, in which division is quick.
-        let (whole, fraction) = match u64::try_from(magnitude) {
-            Ok(narrow) => (u128::from(narrow / one as u64), narrow % one as u64),
-            Err(_) => (magnitude / one, (magnitude % one) as u64),
+        let fraction = match u64::try_from(magnitude) {
+            Ok(narrow) => {
+                push_digits(narrow / one as u64, 1, out);
+                narrow % one as u64
+            }
+            Err(_) => {
+                push_wide(magnitude / one, out);
+                (magnitude % one) as u64
+            }
         };
-        push_number(whole, 1, out);
-        out.push('.');
-        push_number(fraction.into(), SCALE as usize, out);
+        out.push(b'.');
+        push_digits(fraction, SCALE as usize, out);
     }
 
     pub fn is_negative(self) -> bool {
@@ -118,24 +127,16 @@ impl Decimal {
     }
 }
 
-/// Appends `number` with at least `width` digits.
-fn push_number(number: u128, width: usize, out: &mut String) {
-    // As many as a magnitude of 128 bits has.
-    let mut digits = [b'0'; 39];
-    let (mut at, mut wide) = (digits.len(), number);
-    while wide > u128::from(u64::MAX) {
-        at -= 1;
-        digits[at] = b'0' + (wide % 10) as u8;
-        wide /= 10;
+/// Appends a number that may have more digits than 64 bits hold.
+fn push_wide(number: u128, out: &mut Vec<u8>) {
+    let place = 10_u128.pow(DIGITS_OF_64_BITS);
+    match u64::try_from(number) {
+        Ok(narrow) => push_digits(narrow, 1, out),
+        Err(_) => {
+            push_wide(number / place, out);
+            push_digits((number % place) as u64, DIGITS_OF_64_BITS as usize, out);
+        }
     }
-    let mut narrow = wide as u64;
-    while narrow > 0 {
-        at -= 1;
-        digits[at] = b'0' + (narrow % 10) as u8;
-        narrow /= 10;
-    }
-    let digits = &digits[at.min(digits.len() - width)..];
-    out.push_str(std::str::from_utf8(digits).expect("digits are text"));
 }
 
 fn push_digit(mantissa: i128, byte: u8) -> Result<i128, DecimalError> {
@@ -286,8 +287,9 @@ mod tests {
         #[test]
         fn pushing_writes_what_display_does(wide in -MAX..=MAX, narrow: i64, small in -2_000i128..2_000) {
             for mantissa in [wide, narrow.into(), small, small * ONE, -MAX, MAX, 0] {
-                let mut pushed = String::from("x");
+                let mut pushed = b"x".to_vec();
                 Decimal(mantissa).push_to(&mut pushed);
+                let pushed = String::from_utf8(pushed).unwrap();
                 prop_assert_eq!(pushed, format!("x{}", Decimal(mantissa)));
             }
         }

@@ -24,6 +24,7 @@
 pub mod bar;
 pub mod codec;
 pub mod decimal;
+pub mod digits;
 pub mod gap;
 pub mod instrument;
 mod intern;

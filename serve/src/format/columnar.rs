@@ -1,4 +1,4 @@
-//! Answers as columns: a Parquet file, or Arrow's IPC stream.
+//! Answers as Arrow's IPC stream.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -6,39 +6,6 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-
-/// Rows of a row group, as in the tables.
-const ROW_GROUP_ROWS: usize = 128 << 10;
-
-/// A Parquet file as it grows: a row group is written as soon as it is full.
-pub(super) struct ParquetRows<W: Write + Send> {
-    schema: SchemaRef,
-    writer: ArrowWriter<W>,
-}
-
-impl<W: Write + Send> ParquetRows<W> {
-    pub(super) fn new(schema: &Schema, out: W) -> io::Result<Self> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .build();
-        let schema = Arc::new(plain(schema));
-        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties));
-        Ok(Self { schema, writer: writer.map_err(io::Error::other)? })
-    }
-
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
-        let batch = of_schema(batch, &self.schema).map_err(io::Error::other)?;
-        self.writer.write(&batch).map_err(io::Error::other)
-    }
-
-    pub(super) fn finish(self) -> io::Result<W> {
-        self.writer.into_inner().map_err(io::Error::other)
-    }
-}
 
 /// Arrow's IPC stream as it grows.
 pub(super) struct ArrowRows<W: Write> {
@@ -63,8 +30,8 @@ impl<W: Write> ArrowRows<W> {
     }
 }
 
-/// Without what planners note in a schema.
-fn plain(schema: &Schema) -> Schema {
+/// `schema` without what planners note in it.
+pub(super) fn plain(schema: &Schema) -> Schema {
     let fields = schema
         .fields()
         .iter()

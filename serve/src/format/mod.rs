@@ -4,6 +4,9 @@
 //! JSON, and integers are numbers. Bytes are their text if they are UTF-8, otherwise `\x` and hex.
 
 mod columnar;
+mod moments;
+mod objects;
+mod parquet_file;
 mod rows;
 mod table;
 mod text;
@@ -14,12 +17,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
 
 use crate::answer::{Answer, Pagination};
 use crate::error::Error;
+use objects::Objects;
 pub use rows::RowsWriter;
-pub(crate) use text::{Column, write_json_string};
+pub(crate) use text::Column;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,43 +173,21 @@ fn columns_of(batch: &RecordBatch) -> io::Result<Vec<Column>> {
 /// The rows of `batch` as JSON objects: of the next so many one text, with commas between them,
 /// for each of `counts`.
 pub(crate) fn objects(batch: &RecordBatch, counts: impl Iterator<Item = usize>) -> Vec<Arc<str>> {
-    let keys = keys_of(&batch.schema());
-    let columns = columns_of(batch).expect("columns of K2's own types can be written");
+    let objects = Objects::of(batch).expect("columns of K2's own types can be written");
     let mut next = 0;
-    let mut text = String::new();
+    let mut text = Vec::new();
     let texts = counts.map(|count| {
         text.clear();
         for row in next..next + count {
-            text.push_str(if row > next { "," } else { "" });
-            put_object(&keys, &columns, row, &mut text);
+            if row > next {
+                text.push(b',');
+            }
+            objects.put(row, &mut text);
         }
         next += count;
-        Arc::from(&*text)
+        Arc::from(std::str::from_utf8(&text).expect("all that is put is text"))
     });
     texts.collect()
-}
-
-/// Each column's name as a JSON string and the colon behind it.
-fn keys_of(schema: &Schema) -> Vec<String> {
-    let key = |name: &str| {
-        let mut key = String::new();
-        write_json_string(name, &mut key);
-        key.push(':');
-        key
-    };
-    schema.fields().iter().map(|field| key(field.name())).collect()
-}
-
-fn put_object(keys: &[String], columns: &[Column], row: usize, buffer: &mut String) {
-    buffer.push('{');
-    for (at, (key, column)) in keys.iter().zip(columns).enumerate() {
-        if at > 0 {
-            buffer.push(',');
-        }
-        buffer.push_str(key);
-        column.put_json(row, buffer);
-    }
-    buffer.push('}');
 }
 
 #[cfg(test)]

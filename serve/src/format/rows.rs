@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 
-use super::columnar::{ArrowRows, ParquetRows};
-use super::{Format, columns_of, keys_of, put_object};
+use super::columnar::ArrowRows;
+use super::objects::Objects;
+use super::parquet_file::ParquetRows;
+use super::text::end_csv_field;
+use super::{Format, columns_of};
 
 /// Texts are collected up to this size before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -18,13 +21,13 @@ enum Rows<W: Write + Send> {
     Json { text: Text<W>, is_first: bool },
     Ndjson(Text<W>),
     Csv(Text<W>),
-    Parquet(Box<ParquetRows<W>>),
+    Parquet(ParquetRows<W>),
     Arrow(ArrowRows<W>),
 }
 
 /// Text on its way.
 struct Text<W> {
-    buffer: String,
+    buffer: Vec<u8>,
     out: W,
 }
 
@@ -34,15 +37,15 @@ impl<W: Write + Send> RowsWriter<W> {
     /// # Errors
     /// `out` cannot be written to, or `format` is a table, whose columns are as wide as all rows.
     pub fn new(schema: &SchemaRef, format: Format, out: W) -> io::Result<Self> {
-        let text = |begin: &str, out| Text { buffer: begin.to_owned(), out };
+        let text = |buffer: Vec<u8>, out| Text { buffer, out };
         Ok(Self(match format {
             Format::Table => {
                 return Err(io::Error::other("a table is written when all its rows are there"));
             }
-            Format::Json => Rows::Json { text: text("[", out), is_first: true },
-            Format::Ndjson => Rows::Ndjson(text("", out)),
-            Format::Csv => Rows::Csv(text(&csv_header(schema), out)),
-            Format::Parquet => Rows::Parquet(Box::new(ParquetRows::new(schema, out)?)),
+            Format::Json => Rows::Json { text: text(b"[".to_vec(), out), is_first: true },
+            Format::Ndjson => Rows::Ndjson(text(Vec::new(), out)),
+            Format::Csv => Rows::Csv(text(csv_header(schema), out)),
+            Format::Parquet => Rows::Parquet(ParquetRows::new(schema, out)),
             Format::Arrow => Rows::Arrow(ArrowRows::new(schema, out)?),
         }))
     }
@@ -51,17 +54,19 @@ impl<W: Write + Send> RowsWriter<W> {
         match &mut self.0 {
             Rows::Json { text, is_first } => each_object(batch, text, |buffer| {
                 if !std::mem::take(is_first) {
-                    buffer.push(',');
+                    buffer.push(b',');
                 }
             }),
             Rows::Ndjson(text) => {
                 let mut is_first = true;
                 each_object(batch, text, |buffer| {
                     if !std::mem::take(&mut is_first) {
-                        buffer.push('\n');
+                        buffer.push(b'\n');
                     }
                 })?;
-                text.buffer.push_str(if batch.num_rows() > 0 { "\n" } else { "" });
+                if batch.num_rows() > 0 {
+                    text.buffer.push(b'\n');
+                }
                 Ok(())
             }
             Rows::Csv(text) => write_csv(batch, text),
@@ -74,7 +79,7 @@ impl<W: Write + Send> RowsWriter<W> {
     pub fn finish(self) -> io::Result<W> {
         match self.0 {
             Rows::Json { mut text, .. } => {
-                text.buffer.push(']');
+                text.buffer.push(b']');
                 text.end()
             }
             Rows::Ndjson(text) | Rows::Csv(text) => text.end(),
@@ -87,14 +92,14 @@ impl<W: Write + Send> RowsWriter<W> {
 impl<W: Write> Text<W> {
     fn flush_full(&mut self) -> io::Result<()> {
         if self.buffer.len() >= BUFFER_BYTES {
-            self.out.write_all(self.buffer.as_bytes())?;
+            self.out.write_all(&self.buffer)?;
             self.buffer.clear();
         }
         Ok(())
     }
 
     fn end(mut self) -> io::Result<W> {
-        self.out.write_all(self.buffer.as_bytes())?;
+        self.out.write_all(&self.buffer)?;
         Ok(self.out)
     }
 }
@@ -103,56 +108,42 @@ impl<W: Write> Text<W> {
 fn each_object<W: Write>(
     batch: &RecordBatch,
     text: &mut Text<W>,
-    mut between: impl FnMut(&mut String),
+    mut between: impl FnMut(&mut Vec<u8>),
 ) -> io::Result<()> {
-    let (keys, columns) = (keys_of(&batch.schema()), columns_of(batch)?);
+    let objects = Objects::of(batch)?;
     for row in 0..batch.num_rows() {
         between(&mut text.buffer);
-        put_object(&keys, &columns, row, &mut text.buffer);
+        objects.put(row, &mut text.buffer);
         text.flush_full()?;
     }
     Ok(())
 }
 
-fn csv_header(schema: &Schema) -> String {
-    let mut line = String::new();
+fn csv_header(schema: &Schema) -> Vec<u8> {
+    let mut line = Vec::new();
     for (at, field) in schema.fields().iter().enumerate() {
         if at > 0 {
-            line.push(',');
+            line.push(b',');
         }
-        put_csv_field(field.name(), &mut line);
+        let start = line.len();
+        line.extend_from_slice(field.name().as_bytes());
+        end_csv_field(start, &mut line);
     }
-    line.push('\n');
+    line.push(b'\n');
     line
 }
 
 fn write_csv<W: Write>(batch: &RecordBatch, text: &mut Text<W>) -> io::Result<()> {
     let columns = columns_of(batch)?;
-    let mut field = String::new();
     for row in 0..batch.num_rows() {
         for (at, column) in columns.iter().enumerate() {
             if at > 0 {
-                text.buffer.push(',');
+                text.buffer.push(b',');
             }
-            if !column.is_null(row) {
-                field.clear();
-                column.put_text(row, &mut field);
-                put_csv_field(&field, &mut text.buffer);
-            }
+            column.put_csv(row, &mut text.buffer);
         }
-        text.buffer.push('\n');
+        text.buffer.push(b'\n');
         text.flush_full()?;
     }
     Ok(())
-}
-
-fn put_csv_field(text: &str, line: &mut String) {
-    let is_plain = !text.is_empty() && !text.contains(['"', ',', '\n', '\r']);
-    if is_plain {
-        line.push_str(text);
-    } else {
-        line.push('"');
-        line.push_str(&text.replace('"', "\"\""));
-        line.push('"');
-    }
 }

@@ -31,10 +31,7 @@ pub(super) fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn cell(column: &Column, row: usize) -> String {
-    let mut text = String::new();
-    if !column.is_null(row) {
-        column.put_text(row, &mut text);
-    }
+    let mut text = if column.is_null(row) { String::new() } else { column.text(row) };
     if text.contains(char::is_control) {
         text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     }

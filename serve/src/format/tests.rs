@@ -131,3 +131,74 @@ fn moments_are_right_at_the_ends_of_the_calendar() {
         9999-12-31T23:59:59.999999Z\n2000-02-29T00:00:00.000000Z\n";
     assert_eq!(written(&answer, Format::Csv), expected);
 }
+
+#[test]
+fn a_text_is_quoted_for_what_is_in_it_and_not_for_its_neighbours() {
+    let texts = StringArray::from(vec![Some("a,b"), Some("plain"), Some("x\\y"), None, Some("z")]);
+    let whole = answer_of(vec![("t", Arc::new(texts.clone()))]);
+    assert_eq!(written(&whole, Format::Csv), "t\n\"a,b\"\nplain\nx\\y\n\nz\n");
+    let lines =
+        "{\"t\":\"a,b\"}\n{\"t\":\"plain\"}\n{\"t\":\"x\\\\y\"}\n{\"t\":null}\n{\"t\":\"z\"}\n";
+    assert_eq!(written(&whole, Format::Ndjson), lines);
+    let bare = answer_of(vec![("t", Arc::new(texts.slice(3, 2)))]);
+    assert_eq!(written(&bare, Format::Csv), "t\n\nz\n");
+    assert_eq!(written(&bare, Format::Ndjson), "{\"t\":null}\n{\"t\":\"z\"}\n");
+}
+
+/// Rows from `first` on: ids that never repeat, names that do, and everything of [`sample`].
+fn rows_from(first: i64, sample: &Answer) -> RecordBatch {
+    let rows = first..first + 5_000;
+    let ids: StringArray = rows.clone().map(|id| Some(format!("BINANCE/{id}"))).collect();
+    let names: StringArray = rows.clone().map(|id| Some(["BTC", "ETH"][id as usize % 2])).collect();
+    let prices = Decimal128Array::from_iter_values(rows.clone().map(i128::from));
+    let mut columns: Vec<(String, ArrayRef)> = vec![
+        ("id".into(), Arc::new(ids)),
+        ("name".into(), Arc::new(names)),
+        ("distinct".into(), Arc::new(prices.with_precision_and_scale(38, 12).unwrap())),
+        ("number".into(), Arc::new(Int64Array::from_iter_values(rows.map(|id| id * id)))),
+    ];
+    let batch = &sample.batches[0];
+    let picked: UInt64Array = (0..5_000).map(|row| Some(row % 2)).collect();
+    for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+        let many = arrow_select::take::take(array, &picked, None).unwrap();
+        columns.push((field.name().clone(), many));
+    }
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, it)| (name, it, true)))
+        .unwrap()
+}
+
+fn read_parquet(file: Vec<u8>) -> (usize, Vec<RecordBatch>) {
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+        bytes::Bytes::from(file),
+    )
+    .unwrap();
+    let row_groups = builder.metadata().num_row_groups();
+    (row_groups, builder.with_batch_size(5_000).build().unwrap().map(Result::unwrap).collect())
+}
+
+#[test]
+fn a_parquet_file_of_several_row_groups_has_every_row_in_order() {
+    let sample = sample();
+    let batches: Vec<_> = (0..30).map(|nth| rows_from(nth * 5_000, &sample)).collect();
+    let answer = Answer { schema: batches[0].schema(), batches, meta: sample.meta };
+    let mut file = Vec::new();
+    write_rows(&answer, Format::Parquet, &mut file).unwrap();
+    let (row_groups, read) = read_parquet(file);
+    assert_eq!(row_groups, 2);
+    let as_text =
+        |batches: Vec<RecordBatch>| written(&Answer { batches, ..answer.clone() }, Format::Ndjson);
+    assert!(as_text(read) == as_text(answer.batches.clone()), "the rows read are those written");
+}
+
+#[test]
+fn a_parquet_file_without_rows_has_its_columns() {
+    let answer = Answer { batches: Vec::new(), ..sample() };
+    let mut file = Vec::new();
+    write_rows(&answer, Format::Parquet, &mut file).unwrap();
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+        bytes::Bytes::from(file),
+    )
+    .unwrap();
+    assert_eq!(builder.schema().fields().len(), answer.schema.fields().len());
+    assert_eq!(builder.build().unwrap().count(), 0);
+}

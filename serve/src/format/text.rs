@@ -1,31 +1,34 @@
 //! The text of each value.
 
-use std::fmt::Write;
+use std::io::Write;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, PrimitiveArray};
+use arrow_array::{Array, ArrayRef, PrimitiveArray, StringArray};
 use arrow_cast::display::{ArrayFormatter, DurationFormat, FormatOptions};
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType};
 use k2_model::Decimal;
-use k2_model::time::civil;
+use k2_model::digits::{push_digits, push_integer};
+
+use super::moments::timestamp;
 
 /// One column's values, ready to be written.
 pub(crate) struct Column {
     array: ArrayRef,
     has_nulls: bool,
+    is_bare: bool,
     values: Box<dyn Values>,
 }
 
 impl Column {
     pub(crate) fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
         let has_nulls = array.null_count() > 0 || array.data_type().is_null();
-        Ok(Self { array: array.clone(), has_nulls, values: values_of(array)? })
+        let values = values_of(array)?;
+        Ok(Self { array: array.clone(), has_nulls, is_bare: values.are_bare(), values })
     }
 
     pub(crate) fn is_null(&self, row: usize) -> bool {
@@ -33,47 +36,91 @@ impl Column {
     }
 
     /// The value's text. The value must not be null.
-    pub(crate) fn put_text(&self, row: usize, out: &mut String) {
+    pub(crate) fn text(&self, row: usize) -> String {
+        let mut text = Vec::new();
+        self.values.put(row, &mut text);
+        String::from_utf8(text).expect("all that is put is text")
+    }
+
+    /// Appends the value's text, in UTF-8. The value must not be null.
+    pub(crate) fn put_text(&self, row: usize, out: &mut Vec<u8>) {
         self.values.put(row, out);
     }
 
-    pub(crate) fn put_json(&self, row: usize, out: &mut String) {
+    pub(crate) fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         if self.is_null(row) {
-            out.push_str("null");
+            out.extend_from_slice(b"null");
         } else {
             self.values.put_json(row, out);
         }
     }
+
+    /// The value as a field of CSV: nothing if it is null.
+    pub(crate) fn put_csv(&self, row: usize, out: &mut Vec<u8>) {
+        if self.is_null(row) {
+            return;
+        }
+        let start = out.len();
+        self.values.put(row, out);
+        if !self.is_bare {
+            end_csv_field(start, out);
+        }
+    }
 }
 
-pub(crate) fn write_json_string(text: &str, out: &mut String) {
-    out.push('"');
+/// Quotes what was put since `start` where that is needed.
+pub(super) fn end_csv_field(start: usize, out: &mut Vec<u8>) {
+    let needs_quotes = |byte: &u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
+    if out.len() > start && !out[start..].iter().any(needs_quotes) {
+        return;
+    }
+    let text = out.split_off(start);
+    out.push(b'"');
+    for byte in text {
+        out.extend_from_slice(if byte == b'"' { b"\"\"" } else { std::slice::from_ref(&byte) });
+    }
+    out.push(b'"');
+}
+
+pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
     let start = out.len();
-    out.push_str(text);
+    out.extend_from_slice(text.as_bytes());
     end_json_string(start, out);
 }
 
 /// Escapes what was put since `start` where that is needed, which it hardly ever is.
-fn end_json_string(start: usize, out: &mut String) {
-    let needs_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    if out.as_bytes()[start..].iter().any(|byte| needs_escape(*byte)) {
-        let text = out.split_off(start);
-        let escaped = serde_json::to_string(&text).expect("a text always serialises");
-        out.push_str(&escaped[1..escaped.len() - 1]);
+fn end_json_string(start: usize, out: &mut Vec<u8>) {
+    let needs_escape = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    if !out[start..].iter().any(needs_escape) {
+        out.push(b'"');
+        return;
     }
-    out.push('"');
+    let text = String::from_utf8(out.split_off(start)).expect("all that is put is text");
+    // It puts both quotes, and the first is there.
+    out.pop();
+    serde_json::to_writer(out, &text).expect("a text always serialises");
 }
 
 /// The texts of an array's values that are not null.
-trait Values: Send + Sync {
-    fn put(&self, row: usize, out: &mut String);
+pub(super) trait Values: Send + Sync {
+    fn put(&self, row: usize, out: &mut Vec<u8>);
+
+    /// Whether no text is empty or has a character that JSON escapes or CSV quotes.
+    fn are_bare(&self) -> bool {
+        false
+    }
 
     /// The value as JSON: the text as a string, unless it is a JSON value as it stands.
-    fn put_json(&self, row: usize, out: &mut String) {
-        out.push('"');
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
+        out.push(b'"');
         let start = out.len();
         self.put(row, out);
-        end_json_string(start, out);
+        if self.are_bare() {
+            out.push(b'"');
+        } else {
+            end_json_string(start, out);
+        }
     }
 }
 
@@ -94,7 +141,7 @@ fn values_of(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
         UInt8 => number::<UInt8Type>(array),
         UInt16 => number::<UInt16Type>(array),
         UInt32 => number::<UInt32Type>(array),
-        UInt64 => number::<UInt64Type>(array),
+        UInt64 => Box::new(Unsigned(array.as_primitive().clone())),
         Float16 | Float32 | Float64 => floats(array)?,
         Decimal32(precision, scale) => decimal::<Decimal32Type>(array, *precision, *scale),
         Decimal64(precision, scale) => decimal::<Decimal64Type>(array, *precision, *scale),
@@ -127,40 +174,65 @@ fn values_of(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
 struct Nothing;
 
 impl Values for Nothing {
-    fn put(&self, _row: usize, _out: &mut String) {}
+    fn put(&self, _row: usize, _out: &mut Vec<u8>) {}
 }
 
 /// Integers and booleans: JSON as they stand.
 struct Plain<A>(A);
 
 impl Values for Plain<arrow_array::BooleanArray> {
-    fn put(&self, row: usize, out: &mut String) {
-        out.push_str(if self.0.value(row) { "true" } else { "false" });
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.0.value(row) { b"true" } else { b"false" });
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
+    fn are_bare(&self) -> bool {
+        true
+    }
+
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         self.put(row, out);
     }
 }
 
 impl<T: ArrowPrimitiveType> Values for Plain<PrimitiveArray<T>>
 where
-    T::Native: std::fmt::Display,
+    T::Native: Into<i64>,
 {
-    fn put(&self, row: usize, out: &mut String) {
-        write!(out, "{}", self.0.value(row)).expect("writing to memory cannot fail");
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        push_integer(self.0.value(row).into(), out);
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
+    fn are_bare(&self) -> bool {
+        true
+    }
+
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         self.put(row, out);
     }
 }
 
 fn number<T: ArrowPrimitiveType>(array: &ArrayRef) -> Box<dyn Values>
 where
-    T::Native: std::fmt::Display,
+    T::Native: Into<i64>,
 {
     Box::new(Plain(array.as_primitive::<T>().clone()))
+}
+
+/// Integers of which some are greater than the signed ones of 64 bits.
+struct Unsigned(PrimitiveArray<UInt64Type>);
+
+impl Values for Unsigned {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        push_digits(self.0.value(row), 1, out);
+    }
+
+    fn are_bare(&self) -> bool {
+        true
+    }
+
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
+        self.put(row, out);
+    }
 }
 
 /// Floats, which no column of K2 is but which functions answer. The shortest text that reads
@@ -168,11 +240,11 @@ where
 struct Floats(PrimitiveArray<Float64Type>);
 
 impl Values for Floats {
-    fn put(&self, row: usize, out: &mut String) {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
         write!(out, "{:?}", self.0.value(row)).expect("writing to memory cannot fail");
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         if self.0.value(row).is_finite() {
             self.put(row, out);
         } else {
@@ -197,14 +269,12 @@ fn floats(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
 struct Exact(PrimitiveArray<Decimal128Type>);
 
 impl Values for Exact {
-    fn put(&self, row: usize, out: &mut String) {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
         Decimal(self.0.value(row)).push_to(out);
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
-        out.push('"');
-        self.put(row, out);
-        out.push('"');
+    fn are_bare(&self) -> bool {
+        true
     }
 }
 
@@ -215,8 +285,13 @@ struct Decimals<T: DecimalType> {
 }
 
 impl<T: DecimalType> Values for Decimals<T> {
-    fn put(&self, row: usize, out: &mut String) {
-        out.push_str(&T::format_decimal(self.array.value(row), self.precision, self.scale));
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        let text = T::format_decimal(self.array.value(row), self.precision, self.scale);
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn are_bare(&self) -> bool {
+        true
     }
 }
 
@@ -224,11 +299,33 @@ fn decimal<T: DecimalType>(array: &ArrayRef, precision: u8, scale: i8) -> Box<dy
     Box::new(Decimals { array: array.as_primitive::<T>().clone(), precision, scale })
 }
 
-struct Texts(arrow_array::StringArray);
+struct Texts {
+    array: StringArray,
+    are_bare: bool,
+}
+
+impl Texts {
+    fn new(array: StringArray) -> Self {
+        let place = |offset: i32| usize::try_from(offset).expect("an offset is not negative");
+        let offsets = array.value_offsets();
+        let (first, end) = (place(offsets[0]), place(offsets[array.len()]));
+        let is_special = |byte: u8| byte < 0x20 || matches!(byte, b'"' | b'\\' | b',');
+        // All at once, which takes less than looking at each text by itself.
+        let bytes = array.value_data()[first..end].iter();
+        let has_special = bytes.fold(false, |found, byte| found | is_special(*byte));
+        let mut lengths = offsets.windows(2).map(|pair| pair[1] - pair[0]).enumerate();
+        let has_empty = lengths.any(|(row, length)| length == 0 && array.is_valid(row));
+        Self { array, are_bare: !has_special && !has_empty }
+    }
+}
 
 impl Values for Texts {
-    fn put(&self, row: usize, out: &mut String) {
-        out.push_str(self.0.value(row));
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.array.value(row).as_bytes());
+    }
+
+    fn are_bare(&self) -> bool {
+        self.are_bare
     }
 }
 
@@ -240,77 +337,24 @@ fn texts(array: &ArrayRef) -> Result<Box<dyn Values>, ArrowError> {
         return values_of(&arrow_cast::cast(array, values)?);
     }
     let plain = arrow_cast::cast(array, &DataType::Utf8)?;
-    Ok(Box::new(Texts(plain.as_string().clone())))
+    Ok(Box::new(Texts::new(plain.as_string().clone())))
 }
 
 /// A text that begins like hex is written as hex, so that no two values have the same text.
 struct Bytes(ArrayRef);
 
 impl Values for Bytes {
-    fn put(&self, row: usize, out: &mut String) {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
         let bytes = self.0.as_binary::<i32>().value(row);
         match std::str::from_utf8(bytes) {
-            Ok(text) if !text.starts_with("\\x") => out.push_str(text),
+            Ok(text) if !text.starts_with("\\x") => out.extend_from_slice(text.as_bytes()),
             _ => {
-                out.push_str("\\x");
+                out.extend_from_slice(b"\\x");
                 for byte in bytes {
                     write!(out, "{byte:02x}").expect("writing to memory cannot fail");
                 }
             }
         }
-    }
-}
-
-/// Moments as ISO 8601 with all digits of their unit; `Z` if they are moments, nothing if they
-/// are the reading of some clock.
-struct Moments<T: ArrowPrimitiveType> {
-    array: PrimitiveArray<T>,
-    per_second: i64,
-    digits: usize,
-    has_zone: bool,
-}
-
-impl<T: ArrowPrimitiveType<Native = i64>> Values for Moments<T> {
-    fn put(&self, row: usize, out: &mut String) {
-        let value = self.array.value(row);
-        let (seconds, part) =
-            (value.div_euclid(self.per_second), value.rem_euclid(self.per_second));
-        put_moment(seconds, out);
-        if self.digits > 0 {
-            let width = self.digits;
-            write!(out, ".{part:0width$}").expect("writing to memory cannot fail");
-        }
-        if self.has_zone {
-            out.push('Z');
-        }
-    }
-}
-
-/// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SS`.
-fn put_moment(seconds: i64, out: &mut String) {
-    const SECONDS_A_DAY: i64 = 86_400;
-    let (days, of_day) = (seconds.div_euclid(SECONDS_A_DAY), seconds.rem_euclid(SECONDS_A_DAY));
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
-        .expect("writing to memory cannot fail");
-}
-
-fn timestamp(array: &ArrayRef, unit: TimeUnit, has_zone: bool) -> Box<dyn Values> {
-    fn moments<T: ArrowPrimitiveType<Native = i64>>(
-        array: &ArrayRef,
-        digits: usize,
-        has_zone: bool,
-    ) -> Box<dyn Values> {
-        let per_second = 10_i64.pow(u32::try_from(digits).expect("at most nine digits"));
-        let array = array.as_primitive::<T>().clone();
-        Box::new(Moments { array, per_second, digits, has_zone })
-    }
-    match unit {
-        TimeUnit::Second => moments::<TimestampSecondType>(array, 0, has_zone),
-        TimeUnit::Millisecond => moments::<TimestampMillisecondType>(array, 3, has_zone),
-        TimeUnit::Microsecond => moments::<TimestampMicrosecondType>(array, 6, has_zone),
-        TimeUnit::Nanosecond => moments::<TimestampNanosecondType>(array, 9, has_zone),
     }
 }
 
@@ -322,19 +366,19 @@ struct Lists {
 }
 
 impl Values for Lists {
-    fn put(&self, row: usize, out: &mut String) {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
         let (first, end) = self.ranges[row];
-        out.push('[');
+        out.push(b'[');
         for at in first..end {
             if at > first {
-                out.push(',');
+                out.push(b',');
             }
             self.values.put_json(at, out);
         }
-        out.push(']');
+        out.push(b']');
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         self.put(row, out);
     }
 }
@@ -359,24 +403,25 @@ struct Pairs {
 }
 
 impl Values for Pairs {
-    fn put(&self, row: usize, out: &mut String) {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
         let place =
             |at: usize| usize::try_from(self.offsets[at]).expect("an offset is not negative");
-        out.push('{');
+        out.push(b'{');
         for at in place(row)..place(row + 1) {
             if at > place(row) {
-                out.push(',');
+                out.push(b',');
             }
-            let mut key = String::new();
-            self.keys.put_text(at, &mut key);
-            write_json_string(&key, out);
-            out.push(':');
+            out.push(b'"');
+            let start = out.len();
+            self.keys.put_text(at, out);
+            end_json_string(start, out);
+            out.push(b':');
             self.values.put_json(at, out);
         }
-        out.push('}');
+        out.push(b'}');
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         self.put(row, out);
     }
 }
@@ -385,20 +430,20 @@ impl Values for Pairs {
 struct Fields(Vec<(String, Column)>);
 
 impl Values for Fields {
-    fn put(&self, row: usize, out: &mut String) {
-        out.push('{');
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        out.push(b'{');
         for (at, (name, column)) in self.0.iter().enumerate() {
             if at > 0 {
-                out.push(',');
+                out.push(b',');
             }
             write_json_string(name, out);
-            out.push(':');
+            out.push(b':');
             column.put_json(row, out);
         }
-        out.push('}');
+        out.push(b'}');
     }
 
-    fn put_json(&self, row: usize, out: &mut String) {
+    fn put_json(&self, row: usize, out: &mut Vec<u8>) {
         self.put(row, out);
     }
 }
@@ -407,12 +452,12 @@ impl Values for Fields {
 struct Other(ArrayRef);
 
 impl Values for Other {
-    fn put(&self, row: usize, out: &mut String) {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
         let options = FormatOptions::new().with_duration_format(DurationFormat::ISO8601);
         let formatted = ArrayFormatter::try_new(&self.0, &options)
             .and_then(|texts| texts.value(row).try_to_string());
         match formatted {
-            Ok(text) => out.push_str(&text),
+            Ok(text) => out.extend_from_slice(text.as_bytes()),
             Err(error) => write!(out, "{error}").expect("writing to memory cannot fail"),
         }
     }

@@ -84,7 +84,7 @@ impl Encoder {
 
     fn put_text(&self, row: usize, out: &mut Vec<u8>) {
         match &self.values {
-            Values::Plain(column) | Values::Numeric(column) => put_column(column, row, out),
+            Values::Plain(column) | Values::Numeric(column) => column.put_text(row, out),
             Values::Number(_, column) | Values::Date(column) | Values::Time(column) => {
                 put_number(column, row, out);
             }
@@ -107,14 +107,10 @@ impl Encoder {
 
     fn put_binary(&self, row: usize, out: &mut Vec<u8>) {
         match &self.values {
-            Values::Plain(column) => put_column(column, row, out),
+            Values::Plain(column) => column.put_text(row, out),
             Values::Bool => out.push(u8::from(self.array.as_boolean().value(row))),
             Values::Number(kind, _) => self.put_number_binary(*kind, row, out),
-            Values::Numeric(column) => {
-                let mut text = String::new();
-                column.put_text(row, &mut text);
-                put_numeric(&text, out);
-            }
+            Values::Numeric(column) => put_numeric(&column.text(row), out),
             Values::Bytes => out.extend(self.array.as_binary::<i32>().value(row)),
             Values::Date(_) => {
                 let days = self.array.as_primitive::<Date32Type>().value(row);
@@ -182,16 +178,8 @@ fn place(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
     at(row)..at(row + 1)
 }
 
-fn put_column(column: &Column, row: usize, out: &mut Vec<u8>) {
-    let mut text = String::new();
-    column.put_text(row, &mut text);
-    out.extend(text.as_bytes());
-}
-
 fn put_number(column: &Column, row: usize, out: &mut Vec<u8>) {
-    let mut text = String::new();
-    column.put_text(row, &mut text);
-    match &*text {
+    match &*column.text(row) {
         "inf" => out.extend(b"Infinity"),
         "-inf" => out.extend(b"-Infinity"),
         other => out.extend(other.as_bytes()),
@@ -200,8 +188,7 @@ fn put_number(column: &Column, row: usize, out: &mut Vec<u8>) {
 
 /// `2024-08-09 00:03:00.12+00`: the text of all doors with a blank, and without its last zeros.
 fn put_moment(column: &Column, row: usize, has_zone: bool, out: &mut Vec<u8>) {
-    let mut text = String::new();
-    column.put_text(row, &mut text);
+    let text = column.text(row);
     let text = text.trim_end_matches('Z').replacen('T', " ", 1);
     let (seconds, part) = text.split_once('.').unwrap_or((&text, ""));
     let part = part.trim_end_matches('0');

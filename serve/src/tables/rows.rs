@@ -1,6 +1,5 @@
 //! Records as columns: what the live side and the sink's files must agree on.
 
-use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,9 +10,11 @@ use arrow_array::{
     ArrayRef, BinaryArray, Decimal128Array, Int32Array, Int64Array, RecordBatch,
     RecordBatchOptions, StringArray,
 };
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, SchemaRef};
 use datafusion::common::{Result, exec_datafusion_err};
 use k2_dataflows::live::{Rows, Tail};
+use k2_model::digits::push_digits;
 use k2_model::{Decimal, GapChange, Instrument, Nanos, Quote, Reject, Stream, Trade, VendorData};
 use k2_operators::market_batch::MarketRow;
 use k2_operators::{Batch, Kept, MarketBatch, MarketRecord};
@@ -101,19 +102,21 @@ fn pairs<R>(rows: &[R], data: impl Fn(&R) -> &VendorData) -> ArrayRef {
     Arc::new(maps.finish())
 }
 
-/// The ids of the messages. Neighbours mostly are of one stream, whose name is written once.
+/// The ids of the messages. Neighbours mostly are of one stream, whose name is made once.
 fn message_ids<R: MarketRecord>(rows: &[R]) -> ArrayRef {
-    let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 32);
+    let mut texts: Vec<u8> = Vec::with_capacity(rows.len() * 32);
     let mut last: Option<(Stream, String)> = None;
-    for row in rows {
-        let stream = row.stream();
+    let lengths = rows.iter().map(|row| {
+        let (stream, start) = (row.stream(), texts.len());
         let known = last.take().filter(|(known, _)| *known == stream);
         let (_, prefix) =
             last.insert(known.unwrap_or_else(|| (stream, stream.message_id_prefix())));
-        write!(texts, "{prefix}{}", row.id()).expect("writing to memory cannot fail");
-        texts.append_value("");
-    }
-    Arc::new(texts.finish())
+        texts.extend_from_slice(prefix.as_bytes());
+        push_digits(row.id(), 1, &mut texts);
+        texts.len() - start
+    });
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Arc::new(StringArray::new(offsets, texts.into(), None))
 }
 
 /// Columns that trades and quotes have alike.

@@ -1,0 +1,84 @@
+//! The text of moments.
+
+use std::io::Write;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
+};
+use arrow_array::{ArrayRef, PrimitiveArray};
+use arrow_schema::TimeUnit;
+use k2_model::digits::{pair, push_digits};
+use k2_model::time::civil;
+
+use super::text::Values;
+
+/// The moments of a column of timestamps.
+pub(super) fn timestamp(array: &ArrayRef, unit: TimeUnit, has_zone: bool) -> Box<dyn Values> {
+    fn moments<T: ArrowPrimitiveType<Native = i64>>(
+        array: &ArrayRef,
+        digits: usize,
+        has_zone: bool,
+    ) -> Box<dyn Values> {
+        let per_second = 10_i64.pow(u32::try_from(digits).expect("at most nine digits"));
+        let array = array.as_primitive::<T>().clone();
+        Box::new(Moments { array, per_second, digits, has_zone })
+    }
+    match unit {
+        TimeUnit::Second => moments::<TimestampSecondType>(array, 0, has_zone),
+        TimeUnit::Millisecond => moments::<TimestampMillisecondType>(array, 3, has_zone),
+        TimeUnit::Microsecond => moments::<TimestampMicrosecondType>(array, 6, has_zone),
+        TimeUnit::Nanosecond => moments::<TimestampNanosecondType>(array, 9, has_zone),
+    }
+}
+
+/// Moments as ISO 8601 with all digits of their unit; `Z` if they are moments, nothing if they
+/// are the reading of some clock.
+struct Moments<T: ArrowPrimitiveType> {
+    array: PrimitiveArray<T>,
+    per_second: i64,
+    digits: usize,
+    has_zone: bool,
+}
+
+impl<T: ArrowPrimitiveType<Native = i64>> Values for Moments<T> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        let value = self.array.value(row);
+        let (seconds, part) =
+            (value.div_euclid(self.per_second), value.rem_euclid(self.per_second));
+        put_moment(seconds, out);
+        if self.digits > 0 {
+            out.push(b'.');
+            push_digits(part.unsigned_abs(), self.digits, out);
+        }
+        if self.has_zone {
+            out.push(b'Z');
+        }
+    }
+
+    fn are_bare(&self) -> bool {
+        true
+    }
+}
+
+/// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SS`.
+fn put_moment(seconds: i64, out: &mut Vec<u8>) {
+    const SECONDS_A_DAY: i64 = 86_400;
+    let (days, of_day) = (seconds.div_euclid(SECONDS_A_DAY), seconds.rem_euclid(SECONDS_A_DAY));
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    let Ok(short_year @ 0..=9_999) = usize::try_from(year) else {
+        write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+            .expect("writing to memory cannot fail");
+        return;
+    };
+    let mut text = *b"0000-00-00T00:00:00";
+    let parts = [month, day, hour, minute, second].map(i64::unsigned_abs);
+    text[..2].copy_from_slice(&pair(short_year / 100));
+    text[2..4].copy_from_slice(&pair(short_year % 100));
+    for (at, part) in (5..).step_by(3).zip(parts) {
+        text[at..at + 2].copy_from_slice(&pair(part as usize));
+    }
+    out.extend_from_slice(&text);
+}
