@@ -9,6 +9,7 @@ mod gaps;
 mod rows;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use k2_model::{
 };
 use k2_operators::market_batch::MarketRecord;
 use k2_operators::sequence::StreamCounts;
-use k2_operators::{Batch, MarketBatch};
+use k2_operators::{Batch, Kept, MarketBatch};
 use k2_sinks::ColdPin;
 
 use follower::Queue;
@@ -41,6 +42,9 @@ struct Published {
     /// All epochs below it are closed on this worker.
     frontier: Time,
     versions: VecDeque<Arc<Version>>,
+    /// Versions that no pin can take any more, and that some still had when they were last looked
+    /// at. To drop one takes a while, which is for the worker to spend and not for who asks.
+    retired: Vec<Arc<Version>>,
     followers: Vec<Arc<Queue>>,
 }
 
@@ -183,7 +187,8 @@ impl Live {
     pub fn new(workers: usize, cold: Arc<ColdPin>) -> Self {
         let published = || {
             let versions = VecDeque::from([Arc::<Version>::default()]);
-            Mutex::new(Published { frontier: 0, versions, followers: Vec::new() })
+            let (retired, followers) = (Vec::new(), Vec::new());
+            Mutex::new(Published { frontier: 0, versions, retired, followers })
         };
         Self { workers: (0..workers).map(|_| published()).collect(), cold: RwLock::new(cold) }
     }
@@ -211,8 +216,14 @@ impl Live {
         let least = self.frontier();
         let mut published = lock(&self.workers[worker]);
         while published.versions.get(1).is_some_and(|next| next.from <= least) {
-            published.versions.pop_front();
+            let oldest = published.versions.pop_front();
+            published.retired.extend(oldest);
         }
+        let is_held = |version: &mut Arc<Version>| Arc::strong_count(version) > 1;
+        let unheld = published.retired.extract_if(.., |version| !is_held(version));
+        let unheld: Vec<Arc<Version>> = unheld.collect();
+        drop(published);
+        drop(unheld);
     }
 
     /// The epoch below which all workers have closed.
@@ -273,14 +284,31 @@ fn lock(worker: &Mutex<Published>) -> MutexGuard<'_, Published> {
 }
 
 impl LivePin {
-    /// The rows of one table at the seam: live rows of epochs in `[F_c, F_q)`.
+    /// The rows of one table at the seam: live rows of epochs in `[F_c, F_q)`, without chunks that
+    /// have none at or after `from`.
     pub fn rows<'a, B: 'a>(
         &'a self,
         pick: impl Fn(&'a Tail) -> &'a Rows<B> + 'a,
+        from: Nanos,
     ) -> impl Iterator<Item = &'a Arc<Chunk<B>>> {
-        let (low, high) = (self.cold.frontier, self.frontier);
+        let epochs = self.epochs();
         let tails = self.versions.iter().map(move |version| pick(&version.tail));
-        tails.flat_map(move |rows| rows.of_epochs(low..high))
+        tails.flat_map(move |rows| rows.of_epochs(epochs.clone(), from))
+    }
+
+    /// How many chunks of one table are live at the seam, and how many rows.
+    pub fn counted<'a, B: Kept + 'a>(
+        &'a self,
+        pick: impl Fn(&'a Tail) -> &'a Rows<B>,
+    ) -> (usize, usize) {
+        let tails = self.versions.iter().map(|version| pick(&version.tail));
+        let counted = tails.map(|rows| rows.counted(self.epochs()));
+        counted.fold((0, 0), |(chunks, rows), (more, rows_more)| (chunks + more, rows + rows_more))
+    }
+
+    /// The epochs of live rows that are not in the pinned snapshot.
+    fn epochs(&self) -> Range<Time> {
+        self.cold.frontier..self.frontier
     }
 
     /// All rows in memory that may be at or after `from`, on either side of the seam. With what
@@ -289,9 +317,9 @@ impl LivePin {
         &'a self,
         from: Nanos,
     ) -> impl Iterator<Item = &'a Arc<Chunk<MarketBatch<R>>>> {
-        let frontier = self.frontier;
+        let epochs = Time::MIN..self.frontier;
         let tails = self.versions.iter().map(|version| R::rows(&version.tail));
-        tails.flat_map(move |rows| rows.since(from, frontier))
+        tails.flat_map(move |rows| rows.of_epochs(epochs.clone(), from))
     }
 
     /// Whether memory has every row of `instruments` that is at or after `from`. `None`: of all.

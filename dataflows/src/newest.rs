@@ -25,18 +25,21 @@ pub struct Wanted<'a> {
 }
 
 /// A row by its place in time: event time, the venue's number as `long`, where it came from.
-struct Placed<'a>(MarketRow<'a>);
+struct Placed<'a> {
+    /// Numbers beyond `long` keep their bits, as in the tables, whose order this is.
+    key: (Nanos, i64),
+    row: MarketRow<'a>,
+}
 
-impl Placed<'_> {
-    fn key(&self) -> (Nanos, i64) {
-        // Numbers beyond `long` keep their bits, as in the tables, whose order this is.
-        (self.0.ts_event(), self.0.sequence().cast_signed())
+impl<'a> Placed<'a> {
+    fn new(row: MarketRow<'a>) -> Self {
+        Self { key: (row.ts_event(), row.sequence().cast_signed()), row }
     }
 }
 
 impl Ord for Placed<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key()).then_with(|| self.0.at().cmp(&other.0.at()))
+        self.key.cmp(&other.key).then_with(|| self.row.at().cmp(&other.row.at()))
     }
 }
 
@@ -80,7 +83,7 @@ pub fn newest<R: Recent>(
     let from = found.from();
     let is_whole = versions.iter().all(|it| it.holds::<R>(Some(wanted.instruments), from));
     let rows = found.rows.into_sorted_vec();
-    Newest { rows: rows.into_iter().map(|Reverse(Placed(row))| R::of(row)).collect(), is_whole }
+    Newest { rows: rows.into_iter().map(|Reverse(placed)| R::of(placed.row)).collect(), is_whole }
 }
 
 /// Those of `instruments` that are on the worker of `version`: each is on one.
@@ -101,7 +104,7 @@ impl<'a> Found<'a, '_> {
     fn from(&self) -> Nanos {
         match self.rows.peek() {
             Some(Reverse(oldest)) if self.rows.len() >= self.wanted.rows => {
-                oldest.0.ts_event().max(self.wanted.from)
+                oldest.key.0.max(self.wanted.from)
             }
             _ => self.wanted.from,
         }
@@ -133,7 +136,7 @@ impl<'a> Found<'a, '_> {
             for at in columns.of(*instrument).rev() {
                 let ts_event = columns.ts_events()[at];
                 if from <= ts_event && ts_event <= self.wanted.until {
-                    self.add(Placed(columns.row(*instrument, at)));
+                    self.add(Placed::new(columns.row(*instrument, at)));
                     from = self.from();
                 }
             }

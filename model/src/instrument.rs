@@ -307,6 +307,11 @@ impl InstrumentTable {
         self.by_raw.get(venue)?.get(raw_symbol).copied()
     }
 
+    /// The instruments that any venue spells `raw_symbol`.
+    pub fn at_all_venues(&self, raw_symbol: &str) -> impl Iterator<Item = Instrument> {
+        self.by_raw.values().filter_map(move |venue| venue.get(raw_symbol).copied())
+    }
+
     /// The instrument of `raw_symbol`; where there is none, one that keeps the raw spelling.
     pub fn resolve(&self, venue: &str, raw_symbol: &str) -> Instrument {
         self.get(venue, raw_symbol).unwrap_or_else(|| {

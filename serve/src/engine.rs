@@ -242,7 +242,30 @@ impl Engine {
     }
 
     async fn pin(&self, request: &Request) -> Result<Pinned> {
-        let now = match &self.0.source {
+        match (&request.as_of, &request.at) {
+            (None, None) => self.now(request).await,
+            (Some(as_of), None) => {
+                if let Some(held) = self.0.held.find(as_of) {
+                    return Ok(held);
+                }
+                let now = self.now(request).await?;
+                check_reached(&now, &as_of.offsets)?;
+                Ok(Pinned { as_of: Some(as_of.clone()), ..now })
+            }
+            (None, Some(at)) => {
+                let now = self.now(request).await?;
+                self.moment(at.clone(), &now.cold).await
+            }
+            (Some(_), Some(_)) => Err(Error::bad_request(
+                "two_moments",
+                "answer a query: both as_of and at name its moment",
+            )
+            .with_hint("give one of them")),
+        }
+    }
+
+    async fn now(&self, request: &Request) -> Result<Pinned> {
+        Ok(match &self.0.source {
             Source::Live(live) => {
                 wait_until_reached(live).await?;
                 let live = live.pin();
@@ -250,23 +273,7 @@ impl Engine {
                 if request.live_alone { pinned.without_tables() } else { pinned }
             }
             Source::Offline(pin) => Pinned::tables(pin()),
-        };
-        match (&request.as_of, &request.at) {
-            (None, None) => Ok(now),
-            (Some(as_of), None) => {
-                if let Some(held) = self.0.held.find(as_of) {
-                    return Ok(held);
-                }
-                check_reached(&now, &as_of.offsets)?;
-                Ok(Pinned { as_of: Some(as_of.clone()), ..now })
-            }
-            (None, Some(at)) => self.moment(at.clone(), &now.cold).await,
-            (Some(_), Some(_)) => Err(Error::bad_request(
-                "two_moments",
-                "answer a query: both as_of and at name its moment",
-            )
-            .with_hint("give one of them")),
-        }
+        })
     }
 
     /// Holds the moment of `scope` for a client that is about to ask for its rows.

@@ -41,6 +41,8 @@ pub struct Chunk<B> {
     pub batches: Vec<B>,
     /// The greatest event time of this chunk and of all that were pushed before it.
     newest: Nanos,
+    /// Rows of this chunk and of all that were pushed before it.
+    rows_through: usize,
 }
 
 /// What of a table is not in memory: nothing of an instrument that is newer than this says.
@@ -82,17 +84,16 @@ impl<B> Rows<B> {
         &self.left
     }
 
-    /// The chunks of `epochs`, oldest first. No chunk is of epochs on both sides of a bound, if
-    /// the lower one is a seam and the upper one a frontier.
-    pub fn of_epochs(&self, epochs: Range<Time>) -> impl Iterator<Item = &Arc<Chunk<B>>> {
-        self.within(self.place_of(epochs.start), self.place_of(epochs.end))
-    }
-
-    /// The chunks below the epoch `frontier`, oldest first, without those that have no row at or
-    /// after `from`, as far as that is known.
-    pub fn since(&self, from: Nanos, frontier: Time) -> impl Iterator<Item = &Arc<Chunk<B>>> {
-        let first = self.search(|chunk| chunk.newest < from);
-        self.within(first, self.place_of(frontier))
+    /// The chunks of `epochs`, oldest first, without those that have no row at or after `from`, as
+    /// far as that is known. No chunk is of epochs on both sides of a bound, if the lower one is a
+    /// seam and the upper one a frontier.
+    pub fn of_epochs(
+        &self,
+        epochs: Range<Time>,
+        from: Nanos,
+    ) -> impl Iterator<Item = &Arc<Chunk<B>>> {
+        let first = self.search(|chunk| chunk.epoch < epochs.start || chunk.newest < from);
+        self.within(first, self.place_of(epochs.end))
     }
 
     /// The chunks below the epoch `frontier`, newest first.
@@ -123,10 +124,21 @@ impl<B: Kept> Rows<B> {
     /// Adds rows that are younger than all that are here.
     pub fn push(&mut self, chunk: Chunk<B>) -> Arc<Chunk<B>> {
         let newest = self.last().map_or(chunk.newest, |last| last.newest.max(chunk.newest));
-        let chunk = Arc::new(Chunk { newest, ..chunk });
+        let rows_through = self.last().map_or(0, |last| last.rows_through) + chunk.len();
+        let chunk = Arc::new(Chunk { newest, rows_through, ..chunk });
         self.bytes += chunk.bytes();
         self.chunks.push_back(Arc::clone(&chunk));
         chunk
+    }
+
+    /// How many chunks there are of `epochs`, and how many rows in them, without a look at each.
+    pub fn counted(&self, epochs: Range<Time>) -> (usize, usize) {
+        let (first, end) = (self.place_of(epochs.start), self.place_of(epochs.end));
+        if first >= end {
+            return (0, 0);
+        }
+        let (oldest, youngest) = (&self.chunks[first], &self.chunks[end - 1]);
+        (end - first, youngest.rows_through - (oldest.rows_through - oldest.len()))
     }
 
     /// Drops the chunks below `seam`, which are in a published snapshot.
@@ -189,7 +201,8 @@ impl<R: MarketRecord> Rows<MarketBatch<R>> {
         self.merged = last.epoch + 1;
         let batches = small.iter().flat_map(|chunk| &chunk.batches);
         let batches = vec![MarketBatch::merged(batches)];
-        let merged = Chunk { epoch: last.epoch, batches, newest: last.newest };
+        let (newest, rows_through) = (last.newest, last.rows_through);
+        let merged = Chunk { epoch: last.epoch, batches, newest, rows_through };
         self.bytes -= small.iter().map(|chunk| chunk.bytes()).sum::<usize>();
         self.bytes += merged.bytes();
         self.chunks.push_back(Arc::new(merged));
@@ -199,8 +212,9 @@ impl<R: MarketRecord> Rows<MarketBatch<R>> {
 
 impl<B: Kept> Chunk<B> {
     pub fn new(epoch: Time, batches: Vec<B>) -> Self {
-        let newest = batches.iter().map(Kept::newest).max();
-        Self { epoch, batches, newest: newest.unwrap_or(Nanos(i64::MIN)) }
+        let newest = batches.iter().map(Kept::newest).max().unwrap_or(Nanos(i64::MIN));
+        let rows_through = batches.iter().map(Kept::len).sum();
+        Self { epoch, batches, newest, rows_through }
     }
 
     pub fn len(&self) -> usize {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow_array::RecordBatch;
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::{Expr, ident, lit};
 use futures::future::BoxFuture;
 use k2_dataflows::live::Recent;
 use k2_dataflows::newest::{Newest as InMemory, Wanted, newest};
@@ -142,14 +142,13 @@ pub(crate) fn constraint_of(
     venue: Option<&str>,
     times: Option<(Nanos, Nanos)>,
 ) -> Constraint {
-    let meant = config.instruments.iter().filter(|known| &*known.raw_symbol == symbol);
-    let meant = meant.map(|known| lit(&*known.symbol));
+    let meant = config.instruments.at_all_venues(symbol).map(|known| lit(&*known.symbol));
     let symbols: Vec<Expr> = meant.chain([lit(symbol)]).collect();
-    let mut filters = vec![col("symbol").in_list(symbols, false)];
-    filters.extend(venue.map(|venue| col("venue").eq(lit(venue))));
+    let mut filters = vec![ident("symbol").in_list(symbols, false)];
+    filters.extend(venue.map(|venue| ident("venue").eq(lit(venue))));
     if let Some((from, until)) = times {
-        filters.push(col("ts_event").gt_eq(lit(from.0)));
-        filters.push(col("ts_event").lt_eq(lit(until.0)));
+        filters.push(ident("ts_event").gt_eq(lit(from.0)));
+        filters.push(ident("ts_event").lt_eq(lit(until.0)));
     }
     Constraint::of(&filters)
 }

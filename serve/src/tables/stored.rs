@@ -68,7 +68,7 @@ impl StoredTable {
     }
 
     fn counted<R: Row>(&self) -> (usize, usize) {
-        self.chunks::<R>().fold((0, 0), |(chunks, rows), chunk| (chunks + 1, rows + chunk.len()))
+        self.pinned.live.as_ref().map_or((0, 0), |live| live.counted(R::of_tail))
     }
 
     /// All that there is, and nothing of it read.
@@ -83,10 +83,6 @@ impl StoredTable {
             chunks: all(chunks as u64),
             live_rows: all(live_rows as u64),
         }
-    }
-
-    fn chunks<R: Row>(&self) -> impl Iterator<Item = &Arc<Chunk<R::Kept>>> {
-        self.pinned.live.iter().flat_map(|live| live.rows(R::of_tail))
     }
 
     fn cold(&self, wanted: &Wanted<'_>, constraint: &Constraint, note: &mut Scan) -> Result<Parts> {
@@ -112,7 +108,8 @@ impl StoredTable {
         note: &mut Scan,
     ) -> Result<Parts> {
         let from = Nanos(constraint.range(Key::TsEvent).lower);
-        let chunks = self.chunks::<R>().filter(|chunk| chunk.newest() >= from).cloned().collect();
+        let live = self.pinned.live.iter();
+        let chunks = live.flat_map(|live| live.rows(R::of_tail, from)).cloned().collect();
         self.in_memory::<R>(chunks, wanted, constraint, note)
     }
 

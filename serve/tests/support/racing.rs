@@ -167,8 +167,11 @@ impl Racing {
 
     /// `SEAM-1` and `SEAM-2`: the pin shows each trade below its offsets once, and no other.
     pub fn check(&mut self, pin: &LivePin) {
-        let mut found: Vec<Coordinates> =
-            pin.rows(|tail| &tail.trades).flat_map(|chunk| chunk.rows()).map(|it| it.at).collect();
+        let mut found: Vec<Coordinates> = pin
+            .rows(|tail| &tail.trades, Nanos(i64::MIN))
+            .flat_map(|chunk| chunk.rows())
+            .map(|it| it.at)
+            .collect();
         let snapshot = pin.cold.tables[&Table::Trades].snapshot_id;
         found.extend(self.known.entry(snapshot).or_insert_with(|| places_of(&pin.cold)).iter());
         found.sort_unstable();
