@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k2_dataflows::Job;
 use k2_kafka::CircuitState;
@@ -17,6 +18,9 @@ use crate::cursor_key;
 use crate::doors::Doors;
 use crate::failure::Result;
 use crate::settings::Settings;
+
+/// What a request may take besides its query.
+const TIME_TO_SEND: Duration = Duration::from_secs(5);
 
 /// How the sink is getting on, for `GET /health`.
 #[derive(Clone, Default)]
@@ -85,7 +89,8 @@ impl Served {
         let (asked, signs, config) = (engine.clone(), secret.clone(), FlightConfig::default());
         let flight = FlightServer::start(flight.listener, asked, flight.access, signs, config)?;
         let state = ServerState { engine, metrics: job.metrics(), health, secret };
-        let config = ServerConfig::default();
+        let time_max = state.engine.config().limits.time_max + TIME_TO_SEND;
+        let config = ServerConfig { request_time_max: time_max, ..ServerConfig::default() };
         let http = Server::start_guarded(http.listener, state, config, http.access)?;
         Ok(Self { http, pg, flight })
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use k2_dataflows::JobConfig;
 use k2_model::InstrumentTable;
-use k2_serve::{EngineConfig, StreamLimits};
+use k2_serve::{Concurrency, EngineConfig, Limits, StreamLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
@@ -100,10 +100,21 @@ impl Settings {
     /// How questions are answered under these settings.
     pub fn engine_config(&self) -> EngineConfig {
         let lateness = Duration::from_secs(self.config.views.lateness_s);
+        let queries = &self.config.queries;
         EngineConfig {
             lateness_ns: i64::try_from(lateness.as_nanos()).unwrap_or(i64::MAX),
             severity: self.config.gaps,
             instruments: Arc::new(self.instruments.clone()),
+            limits: Limits {
+                rows_max: queries.rows_max,
+                memory_bytes_max: queries.query_memory_bytes,
+                time_max: Duration::from_secs(queries.time_s),
+            },
+            concurrency: Concurrency {
+                running_max: queries.running_max,
+                waiting_max: queries.waiting_max,
+            },
+            memory_bytes_max: queries.memory_bytes,
             streams: StreamLimits {
                 subscribers_max: self.config.streams.subscribers_max,
                 history_bytes: self.config.streams.history_bytes,
@@ -151,6 +162,7 @@ mod tests {
         fs::write(&instruments, "[BINANCE]\nNEWCOIN = { base = 'NEW', quote = 'COIN' }\n").unwrap();
         let sets = [
             "views.lateness_s=7",
+            "queries.time_s=9",
             "kafka.brokers=b:1",
             "kafka.registry=http://r:2/x",
             "kafka.registry_user=me",
@@ -163,6 +175,7 @@ mod tests {
         let kept = Settings::kept(directory.path(), Layers::default()).unwrap();
         assert_eq!((&kept.given, kept.config.views.lateness_s), (&read.given, 7));
         assert_eq!(kept.engine_config().lateness_ns, 7_000_000_000);
+        assert_eq!(kept.engine_config().limits.time_max, Duration::from_secs(9));
         assert_eq!(&*kept.instruments.resolve("BINANCE", "NEWCOIN").symbol, "NEW-COIN");
         let cluster = kept.kafka.settings.unwrap();
         assert_eq!((&*cluster.brokers, &*cluster.registry.unwrap().url), ("b:1", "http://r:2/x"));

@@ -14,6 +14,7 @@ pub struct JobConfig {
     pub sequence: SequenceKeys,
     pub tail: TailKeys,
     pub views: ViewKeys,
+    pub queries: QueryKeys,
     pub streams: StreamKeys,
     pub gaps: SeverityLevels,
 }
@@ -54,6 +55,17 @@ pub struct TailKeys {
 pub struct ViewKeys {
     pub horizon_hours: u64,
     pub lateness_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryKeys {
+    pub memory_bytes: usize,
+    pub query_memory_bytes: usize,
+    pub rows_max: usize,
+    pub time_s: u64,
+    pub running_max: usize,
+    pub waiting_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -106,6 +118,9 @@ impl JobConfig {
             ("ingest.reject_window", self.ingest.reject_window),
             ("commit.batch_bytes", self.commit.batch_bytes),
             ("commit.interval_s", self.commit.interval_s),
+            ("queries.rows_max", self.queries.rows_max as u64),
+            ("queries.time_s", self.queries.time_s),
+            ("queries.running_max", self.queries.running_max as u64),
         ];
         for (key, value) in at_least_one {
             if value == 0 {

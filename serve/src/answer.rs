@@ -92,7 +92,8 @@ pub struct OpenGaps {
 }
 
 impl OpenGaps {
-    pub const SHOWN_MAX: usize = 20;
+    /// Every answer carries them; `/v1/gaps` has all.
+    pub const SHOWN_MAX: usize = 5;
 }
 
 /// One open gap.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::prompt::wake_promptly;
+
 /// How long what still runs may take once a server has ended.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,7 @@ impl Background {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name(name)
+            .on_thread_start(wake_promptly)
             .enable_all()
             .build()?;
         let listener = {

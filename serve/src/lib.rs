@@ -33,6 +33,7 @@ pub mod pg;
 mod pg_catalog;
 mod pinned;
 mod placed;
+mod prompt;
 mod request;
 mod schema;
 mod secret;

@@ -90,13 +90,11 @@ pub fn parse_at(text: &str) -> Result<At> {
     })
 }
 
-/// The form in which offsets are written everywhere: `{source: {partition: next}}`.
-type ByPartition = BTreeMap<String, BTreeMap<i32, u64>>;
-
+/// As they are written everywhere: `{source: {partition: next}}`.
 fn offsets_to_json<S: Serializer>(offsets: &Offsets, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut sources = ByPartition::new();
+    let mut sources: BTreeMap<&str, BTreeMap<i32, u64>> = BTreeMap::new();
     for (origin, next) in offsets.iter() {
-        sources.entry(origin.source().into()).or_default().insert(origin.partition(), next);
+        sources.entry(origin.source()).or_default().insert(origin.partition(), next);
     }
     sources.serialize(serializer)
 }

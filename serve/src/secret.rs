@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 
 /// Bytes of a signature: a forged one is right once in 2^128.
 const SIGNATURE_BYTES: usize = 16;
+/// What is shorter is not compressed: that would take longer than all the rest.
+const COMPRESSED_BYTES_MIN: usize = 512;
+/// The mark before what is not compressed. What is begins with the mark of its compression.
+const PLAIN: u8 = 0;
 /// Bytes of what was signed, unpacked. Most of them are the offsets of a job's inputs.
 const PLAIN_BYTES_MAX: usize = 4 << 20;
 
@@ -40,7 +44,7 @@ impl Secret {
         &self.0
     }
 
-    /// What is signed begins with the mark of its compression, so no purpose runs into it.
+    /// What is signed begins with a mark that no purpose has, so no purpose runs into it.
     fn mac(&self, purpose: &str, bytes: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key may have any length");
         mac.update(purpose.as_bytes());
@@ -52,7 +56,11 @@ impl Secret {
     pub(crate) fn sealed(&self, purpose: &str, value: &impl Serialize) -> Result<Vec<u8>> {
         let failed = |error: String| Error::internal(format!("sign what a client gets: {error}"));
         let plain = postcard::to_allocvec(value).map_err(|error| failed(error.to_string()))?;
-        let mut bytes = zstd::bulk::compress(&plain, 1).map_err(|it| failed(it.to_string()))?;
+        let mut bytes = if plain.len() < COMPRESSED_BYTES_MIN {
+            [&[PLAIN], &*plain].concat()
+        } else {
+            zstd::bulk::compress(&plain, 1).map_err(|it| failed(it.to_string()))?
+        };
         let signature = self.mac(purpose, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(&signature[..SIGNATURE_BYTES]);
         Ok(bytes)
@@ -68,6 +76,9 @@ impl Secret {
         let (body, signature) = bytes.split_at(body);
         let signed = self.mac(purpose, body).verify_truncated_left(signature);
         signed.map_err(|_| Broken::Changed)?;
+        if let Some((&PLAIN, plain)) = body.split_first() {
+            return postcard::from_bytes(plain).map_err(|_| Broken::Version);
+        }
         let plain = zstd::bulk::decompress(body, PLAIN_BYTES_MAX).map_err(|_| Broken::Version)?;
         postcard::from_bytes(&plain).map_err(|_| Broken::Version)
     }
@@ -118,5 +129,16 @@ mod tests {
         assert_eq!(secret.opened::<String>("ticket", &sealed[..15]), Err(Broken::Short));
         let longer = secret.opened::<(String, String)>("ticket", &sealed);
         assert_eq!(longer, Err(Broken::Version));
+    }
+
+    #[test]
+    fn what_is_long_is_sealed_short_and_comes_back() {
+        let secret = Secret::random();
+        for length in [0, COMPRESSED_BYTES_MIN - 3, COMPRESSED_BYTES_MIN, 100_000] {
+            let text = "x".repeat(length);
+            let sealed = secret.sealed("ticket", &text).unwrap();
+            assert!(sealed.len() <= COMPRESSED_BYTES_MIN + SIGNATURE_BYTES, "{}", sealed.len());
+            assert_eq!(secret.opened::<String>("ticket", &sealed).unwrap(), text);
+        }
     }
 }

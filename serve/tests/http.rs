@@ -602,6 +602,15 @@ fn an_answer_that_may_not_be_partial_is_refused_where_it_would_be() {
     assert!(error["message"].as_str().unwrap().contains("open gaps"), "{error}");
     let body = json!({"symbols": ["BTC-USDT", "ETH-USDT"], "on_partial": "error"});
     served.post("/v1/trades/query", &body).error(503, "incomplete");
+    for format in ["json", "csv"] {
+        let sql = "SELECT * FROM trades";
+        let body = json!({"sql": sql, "format": format, "on_partial": "error"});
+        served.post("/v1/sql", &body).error(503, "incomplete");
+        let body = json!({"sql": sql, "format": format, "on_partial": "allow"});
+        assert_eq!(served.post("/v1/sql", &body).status, 200);
+    }
+    let body = json!({"sql": "SELECT 1", "on_partial": "maybe"});
+    served.post("/v1/sql", &body).error(400, "invalid_body");
 }
 
 #[test]
@@ -623,6 +632,17 @@ fn where_the_tables_are_away_memory_alone_answers_if_that_is_allowed() {
     assert_eq!((&meta["complete"], &meta["sources"]["iceberg"]), (&false.into(), &0.into()));
     let warning = meta["warnings"][0].as_str().unwrap();
     assert!(warning.contains("memory alone"), "{warning}");
+    let sql = format!("SELECT * FROM trades {NEWEST_FIRST}");
+    served.post("/v1/sql", &json!({ "sql": sql })).error(503, "storage");
+    for format in ["json", "ndjson"] {
+        let body = json!({"sql": sql, "format": format, "on_partial": "allow"});
+        let reply = served.post("/v1/sql", &body);
+        let rows = match format {
+            "json" => reply.data().len(),
+            _ => reply.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(),
+        };
+        assert_eq!((reply.status.as_u16(), rows), (200, live), "{format}");
+    }
     std::fs::rename(served.job.dir.path().join("away"), &warehouse).unwrap();
     assert_eq!(served.get(path).data(), all);
 }

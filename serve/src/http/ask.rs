@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::ServerState;
 use super::parameters::{Given, Kind, Values};
+use super::partial::OnPartial;
 use super::reply::Wanted;
 use super::routes::Route;
 use crate::error::{Error, FieldError, Result};
@@ -92,18 +93,8 @@ impl Ask {
         self.tag().is_some_and(|tag| known.split(',').any(|it| it.trim() == tag))
     }
 
-    /// Answers with the error where the answer may not be partial and is.
-    pub(super) fn check_partial(&self, meta: &crate::answer::Meta) -> Result<()> {
-        if meta.complete || self.values.text("on_partial") != Some("error") {
-            return Ok(());
-        }
-        let (missing, open, deferred) = (meta.gaps.missing, meta.gaps.open, meta.deferred);
-        let message = format!(
-            "answer in full: {missing} messages are missing in {open} open gaps, and {deferred} \
-             records are deferred"
-        );
-        Err(Error::new(crate::error::ErrorKind::Unavailable, "incomplete", message)
-            .with_hint("see /v1/gaps, or ask with on_partial=allow for what there is"))
+    pub(super) fn on_partial(&self) -> Option<OnPartial> {
+        OnPartial::of(self.values.text("on_partial"))
     }
 }
 

@@ -13,6 +13,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod parameters;
+mod partial;
 mod records;
 mod refusals;
 mod reply;

@@ -15,6 +15,7 @@ use k2_sinks::At;
 
 use super::ask::Ask;
 use super::cursor::{Cursor, Part};
+use super::partial;
 use crate::answer::{Answer, Pagination};
 use crate::error::{Error, Result};
 use crate::literal;
@@ -272,17 +273,9 @@ impl Ask {
         let at = self.values.integer("id").map(At::Snapshot);
         // Which is a moment already.
         let as_of = as_of.filter(|_| at.is_none());
-        let may_be_live_alone = self.values.text("on_partial") == Some("allow") && at.is_none();
         let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
         let engine = &self.state.engine;
-        match engine.query(request.clone()).await {
-            Err(away) if may_be_live_alone && away.code() == "storage" => {
-                let answer = engine.query(Request { live_alone: true, ..request }).await;
-                // A job that is over has no rows in memory.
-                if engine.live_side().is_some() { answer } else { Err(away) }
-            }
-            answer => answer,
-        }
+        partial::answer(self.on_partial(), engine, request, |request| engine.query(request)).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all answers over HTTP have in common: correlation ids, the time limit, the error envelope.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -8,14 +9,17 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::ask::Ask;
 use super::page::Page;
+use super::partial;
 use super::routes;
-use crate::answer::Meta;
+use crate::answer::{Meta, MomentMeta, Sources};
 use crate::correlation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Format, write_page, write_rows};
+use crate::request::AsOf;
 
 /// Where an answer says what it is an answer of, whatever its body is.
 pub(super) const META: &str = "x-k2-meta";
@@ -138,12 +142,16 @@ impl Encoding {
     }
 }
 
+/// About how long a body is, besides its rows, and a row: so that it need not grow often.
+const BODY_BYTES: usize = 4 << 10;
+const ROW_BYTES: usize = 480;
+
 /// An answer of more rows is written on a thread that may take its time.
 const ROWS_INLINE_MAX: usize = 2_000;
 
 /// `page` as the client wants it.
 pub(super) async fn respond(ask: &Ask, page: Page) -> Result<Response> {
-    ask.check_partial(&page.answer.meta)?;
+    partial::check(ask.on_partial(), &page.answer.meta)?;
     let mut response = write(page, ask.wanted.clone()).await?;
     if let Some(tag) = ask.tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -163,7 +171,7 @@ pub(super) async fn write(page: Page, wanted: Wanted) -> Result<Response> {
 fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
     let Page { answer, pagination } = page;
     let failed = |error: std::io::Error| Error::internal("write an answer").with_source(error);
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(BODY_BYTES + answer.rows() * ROW_BYTES);
     match wanted.format {
         Format::Json => write_page(answer, pagination, &mut body),
         format => write_rows(answer, format, &mut body),
@@ -178,7 +186,7 @@ fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     tell_that_it_varies(headers);
-    tell_meta(serde_json::to_value(&answer.meta).unwrap_or_default(), headers);
+    tell_meta(MetaHeader::whole(&answer.meta), headers);
     let text = serde_json::to_string(pagination).unwrap_or_default();
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(PAGINATION, value);
@@ -203,16 +211,59 @@ pub(super) fn not_modified(ask: &Ask) -> Response {
 /// A longer header is refused by clients and proxies.
 const HEADER_BYTES_MAX: usize = 8_192;
 
-/// What rows alone do not say: the `meta` of the JSON answer, without the list of gaps, and
-/// without the token where one input of thousands makes it too long.
-fn tell_meta(mut meta: serde_json::Value, headers: &mut HeaderMap) {
-    if let Some(gaps) = meta["gaps"].as_object_mut() {
-        gaps.remove("shown");
+/// What rows alone do not say: the `meta` of the JSON answer, without the list of gaps.
+#[derive(Serialize)]
+struct MetaHeader<'a> {
+    /// This and the time are null before the rows are found.
+    sources: Option<Sources>,
+    snapshot_id: Option<i64>,
+    snapshots: &'a BTreeMap<&'static str, i64>,
+    #[serde(skip_serializing_if = "<[MomentMeta]>::is_empty")]
+    moments: &'a [MomentMeta],
+    /// Null where one input of thousands makes it too long.
+    as_of: Option<&'a AsOf>,
+    complete: bool,
+    gaps: GapsHeader,
+    deferred: u64,
+    warnings: &'a [String],
+    query_time_ms: Option<f64>,
+    correlation_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct GapsHeader {
+    open: u64,
+    missing: u64,
+}
+
+impl<'a> MetaHeader<'a> {
+    fn so_far(meta: &'a Meta) -> Self {
+        Self {
+            sources: None,
+            snapshot_id: meta.snapshot_id,
+            snapshots: &meta.snapshots,
+            moments: &meta.moments,
+            as_of: Some(&meta.as_of),
+            complete: meta.complete,
+            gaps: GapsHeader { open: meta.gaps.open, missing: meta.gaps.missing },
+            deferred: meta.deferred,
+            warnings: &meta.warnings,
+            query_time_ms: None,
+            correlation_id: &meta.correlation_id,
+        }
     }
-    let mut text = meta.to_string();
+
+    fn whole(meta: &'a Meta) -> Self {
+        let (sources, time) = (Some(meta.sources), Some(meta.query_time_ms));
+        Self { sources, query_time_ms: time, ..Self::so_far(meta) }
+    }
+}
+
+fn tell_meta(meta: MetaHeader<'_>, headers: &mut HeaderMap) {
+    let mut text = serde_json::to_string(&meta).unwrap_or_default();
     if text.len() > HEADER_BYTES_MAX {
-        meta["as_of"] = serde_json::Value::Null;
-        text = meta.to_string();
+        let meta = MetaHeader { as_of: None, ..meta };
+        text = serde_json::to_string(&meta).unwrap_or_default();
     }
     // Names of files may be in any language, which a header carries as bytes.
     if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
@@ -220,13 +271,9 @@ fn tell_meta(mut meta: serde_json::Value, headers: &mut HeaderMap) {
     }
 }
 
-/// As [`tell_meta`], before the rows are found: what is counted at the end is null.
+/// As [`tell_meta`], before the rows are found.
 pub(super) fn tell_meta_so_far(meta: &Meta, headers: &mut HeaderMap) {
-    let mut meta = serde_json::to_value(meta).unwrap_or_default();
-    for counted in ["sources", "query_time_ms"] {
-        meta[counted] = serde_json::Value::Null;
-    }
-    tell_meta(meta, headers);
+    tell_meta(MetaHeader::so_far(meta), headers);
 }
 
 pub(super) const JSON: &str = "application/json";

@@ -98,7 +98,7 @@ const AS_OF: Parameter = Parameter::new(
     "The as_of of an answer's meta: the same question brings the same rows again.",
 );
 const FORMAT: Parameter = Parameter::new("format", Kind::Format, "Otherwise what Accept names.");
-const ON_PARTIAL: Parameter = Parameter::new(
+pub(super) const ON_PARTIAL: Parameter = Parameter::new(
     "on_partial",
     Kind::OneOf(&["allow", "error"]),
     "With error an answer that is not complete is a 503; with allow the rows of memory alone are \

@@ -11,7 +11,9 @@ use super::ServerState;
 use super::ask::{accept_of, check_content_type, unreadable};
 use super::page::Page;
 use super::parameters::{Kind, Parameter};
+use super::partial::{self, OnPartial};
 use super::reply::{self, CorrelationId, Wanted};
+use super::routes::ON_PARTIAL;
 use super::streamed;
 use crate::answer::Pagination;
 use crate::error::{Error, Result};
@@ -28,6 +30,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::new("format", Kind::Format, "Otherwise what Accept names."),
     Parameter::new("as_of", Kind::AsOf, "The as_of of an answer's meta."),
     Parameter::new("at", MOMENT, "The committed tables at a snapshot, at a time, or at tag:NAME."),
+    ON_PARTIAL,
 ];
 
 #[derive(Deserialize)]
@@ -40,6 +43,8 @@ struct Question {
     as_of: Option<AsOf>,
     #[serde(default)]
     at: Option<String>,
+    #[serde(default)]
+    on_partial: Option<OnPartial>,
 }
 
 pub(super) async fn sql(
@@ -54,17 +59,24 @@ pub(super) async fn sql(
         None => Format::of_accept(accept_of(&headers))?,
         Some(name) => name.parse()?,
     };
-    let Question { sql, as_of, at, .. } = question;
+    let Question { sql, as_of, at, on_partial, .. } = question;
     let at = at.as_deref().map(parse_at).transpose()?;
     let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
     let wanted = Wanted::of(format, &headers);
-    if matches!(format, Format::Table | Format::Json) {
-        // A table's columns are as wide as all rows together; an envelope is read as one value.
-        let answer = state.engine.query(request).await?;
-        let pagination = Pagination::whole(answer.rows());
-        return reply::write(Page { answer, pagination }, wanted).await;
-    }
-    streamed::respond(state.engine.stream(request).await?, wanted).await
+    let engine = &state.engine;
+    partial::answer(on_partial, engine, request, |request| async {
+        if matches!(format, Format::Table | Format::Json) {
+            // A table's columns are as wide as all rows together; an envelope is read as one value.
+            let answer = engine.query(request).await?;
+            partial::check(on_partial, &answer.meta)?;
+            let pagination = Pagination::whole(answer.rows());
+            return reply::write(Page { answer, pagination }, wanted.clone()).await;
+        }
+        let answer = engine.stream(request).await?;
+        partial::check(on_partial, &answer.meta())?;
+        streamed::respond(answer, wanted.clone()).await
+    })
+    .await
 }
 
 fn read(body: &[u8]) -> Result<Question> {

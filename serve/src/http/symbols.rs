@@ -56,8 +56,13 @@ pub(super) fn warn_of_venues(ask: &Ask, answer: &mut Answer) {
     }
     let mut venues: BTreeSet<&str> = BTreeSet::new();
     for batch in &answer.batches {
-        if let Some(column) = batch.column_by_name("venue") {
-            venues.extend(column.as_string::<i32>().iter().flatten());
+        let Some(column) = batch.column_by_name("venue") else { continue };
+        let mut last = None;
+        for venue in column.as_string::<i32>().iter().flatten() {
+            // Neighbours mostly are of one venue.
+            if last.replace(venue) != Some(venue) {
+                venues.insert(venue);
+            }
         }
     }
     if venues.len() > 1 {
