@@ -19,7 +19,7 @@ pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error 
         }
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(own) => *own,
-            Err(other) => Error::internal(format!("answer a query: {other}")).with_source(other),
+            Err(other) => of_function(&*other),
         },
         DataFusionError::Shared(shared) => of_shared(&shared, tables),
         DataFusionError::SQL(cause, _) => {
@@ -50,8 +50,21 @@ fn of_shared(shared: &DataFusionError, tables: &[String]) -> Error {
         DataFusionError::ObjectStore(cause) => unreadable(Told(cause.to_string())),
         DataFusionError::IoError(cause) => unreadable(Told(cause.to_string())),
         DataFusionError::ParquetError(cause) => unreadable(Told(cause.to_string())),
+        DataFusionError::External(cause) => of_function(&**cause),
         other => Error::internal(format!("answer a query: {other}")),
     }
+}
+
+/// What a function has failed with that is not the engine's own. A wrong regular expression is
+/// such a thing; its text is several lines, of which the last one tells.
+fn of_function(cause: &(dyn std::error::Error + Send + Sync)) -> Error {
+    let text = cause.to_string();
+    if !text.starts_with("regex parse error") {
+        return Error::internal(format!("answer a query: {text}"));
+    }
+    let reason = text.rsplit("error: ").next().unwrap_or_default().trim();
+    Error::bad_request("invalid_regex", format!("read a regular expression: {reason}"))
+        .with_hint("the syntax is that of Rust's regex: without look-around and back-references")
 }
 
 /// The text of a cause that several tasks share.
@@ -97,7 +110,7 @@ fn of_arrow(cause: arrow_schema::ArrowError) -> Error {
     match cause {
         A::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
             Ok(error) => of_datafusion(*error, &[]),
-            Err(other) => Error::internal(format!("answer a query: {other}")).with_source(other),
+            Err(other) => of_function(&*other),
         },
         A::IoError(_, _) | A::ParquetError(_) => unreadable(cause),
         A::MemoryError(_) => out_of_memory(),

@@ -347,6 +347,7 @@ fn only_questions_are_answered_and_none_about_files() {
         ("BEGIN", "not_a_query"),
         ("SELECT 1 INTO t", "not_a_query"),
         ("SELECT * FROM", "sql_syntax"),
+        ("SELECT 'a' ~ '('", "invalid_regex"),
     ];
     for (sql, code) in refused {
         let error = ask(&engine, Request::new(sql)).unwrap_err();

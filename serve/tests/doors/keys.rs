@@ -34,9 +34,13 @@ pub fn get(doors: &Doors, path: &str, headers: &[&str]) -> Reply {
     send(doors, "GET", path, headers, "")
 }
 
+pub fn post(doors: &Doors, path: &str, body: &str, headers: &[&str]) -> Reply {
+    send(doors, "POST", path, headers, body)
+}
+
 pub fn post_sql(doors: &Doors, sql: &str, headers: &[&str]) -> Reply {
     let body = serde_json::json!({ "sql": sql }).to_string();
-    send(doors, "POST", "/v1/sql", headers, &body)
+    post(doors, "/v1/sql", &body, headers)
 }
 
 pub fn key_in(directory: &std::path::Path, scopes: &str, rate: Option<&str>) -> NewKey {

@@ -2,9 +2,12 @@
 
 mod catalog;
 mod client;
+mod docs;
 mod drivers;
+mod expired;
 mod flight;
 mod flight_drivers;
+mod fuzz;
 mod keys;
 mod load;
 mod openapi;
