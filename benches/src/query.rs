@@ -182,6 +182,9 @@ impl<'a> Bench<'a> {
         let path = |nth| Question::Get(format!("/v1/ohlcv/1m?symbol={}&limit=1", self.symbol(nth)));
         let bar = self.load("latest bars", samples, &path)?;
         add(report, "one bar (P5)", &bar.latency_us, [None, Some(1.0)]);
+        // What no server can be below, on this machine and under this load.
+        let nothing = self.load("answers of nothing", samples, &|_| Question::Nothing)?;
+        add(report, "no answer, 404", &nothing.latency_us, NO_BUDGET);
         Ok(())
     }
 

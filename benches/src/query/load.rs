@@ -24,6 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Question {
     Get(String),
     Sql(String),
+    /// What there is no answer to: it takes as long as the machine and the protocol alone.
+    Nothing,
+}
+
+impl Question {
+    /// The status of the answer.
+    fn status(&self) -> u16 {
+        if matches!(self, Self::Nothing) { 404 } else { 200 }
+    }
 }
 
 /// How often what is asked.
@@ -99,7 +108,7 @@ impl Load<'_> {
             let reply = connection.ask(&question).map_err(Error::io("ask the job"))?;
             let took = due.elapsed().as_micros();
             outcome.latency_us.saturating_record(u64::try_from(took).unwrap_or(u64::MAX));
-            if reply.status != 200 {
+            if reply.status != question.status() {
                 let body = String::from_utf8_lossy(&reply.body);
                 return Err(Error::Wrong(format!("{question:?}: {} {body}", reply.status)));
             }
@@ -142,6 +151,7 @@ impl Connection {
 
     fn ask(&mut self, question: &Question) -> io::Result<Reply> {
         let request = match question {
+            Question::Nothing => "GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
             Question::Get(path) => format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
             Question::Sql(sql) => {
                 let body = serde_json::json!({ "sql": sql }).to_string();
