@@ -39,7 +39,8 @@ fn a_moment_that_was_expired_is_gone_and_the_oldest_that_is_left_is_named() {
     is_gone(post_sql(&doors, &format!("SELECT count(*) FROM trades AT (SNAPSHOT {id})"), &[]));
     let before = "SELECT count(*) FROM trades AT (TIMESTAMP '2001-01-01')";
     is_gone(post_sql(&doors, before, &[]));
-    is_gone(super::keys::post(&doors, &format!("/v1/snapshots/{id}/query"), "{}", &[]));
+    let path = format!("/v1/snapshots/{id}/query");
+    is_gone(super::keys::post(&doors, &path, r#"{"data_type": "trades"}"#, &[]));
     let of_left = format!("SELECT count(*) FROM trades AT (SNAPSHOT {})", left.snapshot_id);
     assert_eq!(post_sql(&doors, &of_left, &[]).0, 200);
     assert_eq!(get(&doors, "/v1/snapshots", &[]).0, 200);
