@@ -91,9 +91,9 @@ def asked(browser: Browser, path: str, selector: str, text: str) -> str:
 
 def visit(browser: Browser, job: str, screenshot: str | None):
     browser.post("/url", {"url": f"{job}/docs"})
-    browser.wait_for('return document.querySelectorAll("#routes > details").length;')
+    # They are all put there at once.
     count = 'return document.querySelectorAll("#routes > details").length;'
-    print(json.dumps({"routes": browser.script(count)}))
+    print(json.dumps({"routes": browser.wait_for(count)}))
     symbol = "tr:first-child input"
     print(json.dumps({"recent": asked(browser, "/v1/trades/recent", symbol, "BTC-USDT")}))
     if screenshot:

@@ -219,9 +219,9 @@ impl Live {
             let oldest = published.versions.pop_front();
             published.retired.extend(oldest);
         }
-        let is_held = |version: &mut Arc<Version>| Arc::strong_count(version) > 1;
-        let unheld = published.retired.extract_if(.., |version| !is_held(version));
+        let unheld = published.retired.extract_if(.., |version| Arc::strong_count(version) == 1);
         let unheld: Vec<Arc<Version>> = unheld.collect();
+        // Readers are not to wait meanwhile.
         drop(published);
         drop(unheld);
     }

@@ -19,7 +19,7 @@ pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error 
         }
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(own) => *own,
-            Err(other) => of_function(&*other),
+            Err(other) => of_function(&*other).with_source(other),
         },
         DataFusionError::Shared(shared) => of_shared(&shared, tables),
         DataFusionError::SQL(cause, _) => {
@@ -110,7 +110,7 @@ fn of_arrow(cause: arrow_schema::ArrowError) -> Error {
     match cause {
         A::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
             Ok(error) => of_datafusion(*error, &[]),
-            Err(other) => of_function(&*other),
+            Err(other) => of_function(&*other).with_source(other),
         },
         A::IoError(_, _) | A::ParquetError(_) => unreadable(cause),
         A::MemoryError(_) => out_of_memory(),

@@ -39,7 +39,11 @@ pub(super) fn plain(schema: &Schema) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-fn of_schema(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
+/// `batch` with `schema`, whose types its columns must have.
+pub(super) fn of_schema(
+    batch: &RecordBatch,
+    schema: &Arc<Schema>,
+) -> Result<RecordBatch, ArrowError> {
     let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)
 }

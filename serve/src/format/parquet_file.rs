@@ -18,14 +18,14 @@ use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use super::columnar::plain;
+use super::columnar::{of_schema, plain};
 
 /// Rows of a row group, as in the tables.
 const ROW_GROUP_ROWS: usize = 128 << 10;
@@ -33,9 +33,8 @@ const ROW_GROUP_ROWS: usize = 128 << 10;
 const SAMPLE_ROWS: usize = 4_096;
 
 /// Encodes the columns of all files, with as many threads as the process may use processors.
-static ENCODERS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
-    let pool = ThreadPoolBuilder::new().thread_name(|index| format!("k2-columns-{index}"));
-    pool.build().ok()
+static ENCODERS: LazyLock<Result<ThreadPool, ThreadPoolBuildError>> = LazyLock::new(|| {
+    ThreadPoolBuilder::new().thread_name(|index| format!("k2-columns-{index}")).build()
 });
 
 /// A file with the rows that have come so far.
@@ -50,11 +49,11 @@ struct File<W: Write + Send> {
     schema: SchemaRef,
     writer: SerializedFileWriter<W>,
     columns: ArrowRowGroupWriterFactory,
-    row_groups: usize,
-    open: RowGroup,
+    /// The row group that is not full, if it has a row.
+    open: Option<RowGroup>,
 }
 
-/// A row group that is not full, field by field the writers of its leaves.
+/// A row group: field by field the writers of its leaves.
 struct RowGroup {
     fields: Vec<Vec<ArrowColumnWriter>>,
     rows: usize,
@@ -66,9 +65,13 @@ impl<W: Write + Send> ParquetRows<W> {
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let batch = of_schema(batch, &self.schema).map_err(io::Error::other)?;
         self.begin(batch.columns())?;
         let file = self.file.as_mut().ok_or_else(not_begun)?;
-        file.write(batch).map_err(io::Error::other)
+        file.write(&batch).map_err(io::Error::other)
     }
 
     pub(super) fn finish(mut self) -> io::Result<W> {
@@ -97,19 +100,26 @@ impl<W: Write + Send> File<W> {
         let properties = properties(&schema, sample);
         let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties))?;
         let (writer, columns) = writer.into_serialized_writer()?;
-        let open = RowGroup::new(&schema, &columns, 0)?;
-        Ok(Self { schema, writer, columns, row_groups: 0, open })
+        Ok(Self { schema, writer, columns, open: None })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.open.write(&self.schema, batch)?;
-        if self.open.rows >= ROW_GROUP_ROWS { self.close_row_group() } else { Ok(()) }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let nth = self.writer.flushed_row_groups().len();
+                RowGroup::new(&self.schema, &self.columns, nth)?
+            }
+        };
+        open.write(&self.schema, batch)?;
+        if open.rows >= ROW_GROUP_ROWS {
+            return self.append(open);
+        }
+        self.open = Some(open);
+        Ok(())
     }
 
-    fn close_row_group(&mut self) -> Result<()> {
-        self.row_groups += 1;
-        let next = RowGroup::new(&self.schema, &self.columns, self.row_groups)?;
-        let full = std::mem::replace(&mut self.open, next);
+    fn append(&mut self, full: RowGroup) -> Result<()> {
         let mut row_group = self.writer.next_row_group()?;
         for chunk in full.close()? {
             chunk.append_to_row_group(&mut row_group)?;
@@ -119,8 +129,8 @@ impl<W: Write + Send> File<W> {
     }
 
     fn finish(mut self) -> Result<W> {
-        if self.open.rows > 0 {
-            self.close_row_group()?;
+        if let Some(rest) = self.open.take() {
+            self.append(rest)?;
         }
         self.writer.into_inner()
     }
@@ -149,11 +159,10 @@ impl RowGroup {
     }
 }
 
-fn in_parallel<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+fn in_parallel<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     match &*ENCODERS {
-        Some(threads) => threads.install(work),
-        // There can be no more threads: rayon's own, which are there if any are.
-        None => work(),
+        Ok(threads) => threads.install(work),
+        Err(error) => Err(ParquetError::General(format!("start the threads for it: {error}"))),
     }
 }
 

@@ -171,7 +171,9 @@ pub(super) async fn write(page: Page, wanted: Wanted) -> Result<Response> {
 fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
     let Page { answer, pagination } = page;
     let failed = |error: std::io::Error| Error::internal("write an answer").with_source(error);
-    let mut body = Vec::with_capacity(BODY_BYTES + answer.rows() * ROW_BYTES);
+    // Of long answers nobody knows how wide they are, and they are few.
+    let rows = answer.rows().min(ROWS_INLINE_MAX);
+    let mut body = Vec::with_capacity(BODY_BYTES + rows * ROW_BYTES);
     match wanted.format {
         Format::Json => write_page(answer, pagination, &mut body),
         format => write_rows(answer, format, &mut body),
