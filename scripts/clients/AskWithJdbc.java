@@ -164,6 +164,18 @@ public class AskWithJdbc {
                 }
             }
         }
+        // Far more than is found before the first part is sent, with another question between.
+        long sum = 0;
+        try (Statement statement = connection.createStatement();
+                Statement other = connection.createStatement()) {
+            statement.setFetchSize(10_000);
+            ResultSet found = statement.executeQuery("SELECT value FROM generate_series(1, 200000)");
+            while (found.next()) {
+                sum += found.getLong(1);
+                if (found.getRow() == 100_000) other.executeQuery("SELECT 1").close();
+            }
+        }
+        check(sum == 20_000_100_000L, sum);
         connection.rollback();
         connection.setAutoCommit(true);
         check(whole.size() > 10 && whole.equals(parts), whole.size() + " and " + parts.size());

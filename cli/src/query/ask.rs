@@ -81,7 +81,7 @@ impl Tables {
         }
         let answer = async { self.engine.stream(Request::new(statement)).await };
         let answer = self.runtime.block_on(answer);
-        Written::of_tables(answer.map_err(failure_of)?, format, &self.runtime)
+        Written::of_tables(answer.map_err(failure_of)?, format)
     }
 
     pub fn answer(&self, statement: &str) -> Result<Answer> {

@@ -2,17 +2,12 @@
 
 use std::io::Write;
 
-use arrow_array::RecordBatch;
 use k2_serve::{AnswerStream, Format, RowsWriter, write_rows};
-use tokio::runtime::Runtime;
 
 use super::ask::failure_of;
 use crate::answer_meta::AnswerMeta;
 use crate::failure::{Failure, Result};
 use crate::job_client::{JobAnswer, JobRows, Pieces};
-
-/// An answer of fewer rows is looked at whole before any of it is written.
-const WHOLE_ROWS_MAX: usize = 20_000;
 
 /// Rows as they are written, and what they are rows of.
 pub struct Written {
@@ -24,7 +19,7 @@ pub struct Written {
 enum Rows {
     Whole(Vec<u8>),
     Job(Pieces),
-    Tables { answer: AnswerStream, head: Vec<RecordBatch>, format: Format },
+    Tables { answer: Box<AnswerStream>, format: Format },
 }
 
 impl Written {
@@ -37,16 +32,16 @@ impl Written {
         Self { meta, rows }
     }
 
-    pub fn of_tables(mut answer: AnswerStream, format: Format, runtime: &Runtime) -> Result<Self> {
-        let head = runtime.block_on(async { answer.head(WHOLE_ROWS_MAX).await });
-        let (head, is_whole) = head.map_err(failure_of)?;
+    pub fn of_tables(answer: AnswerStream, format: Format) -> Result<Self> {
         let meta = AnswerMeta::of(&answer.meta())?;
-        if !is_whole {
-            return Ok(Self { meta: meta.so_far(), rows: Rows::Tables { answer, head, format } });
+        match answer.whole() {
+            Ok(answer) => {
+                let mut rows = Vec::new();
+                write_rows(&answer, format, &mut rows)?;
+                Ok(Self { meta, rows: Rows::Whole(rows) })
+            }
+            Err(answer) => Ok(Self { meta: meta.so_far(), rows: Rows::Tables { answer, format } }),
         }
-        let mut rows = Vec::new();
-        write_rows(&answer.whole(head), format, &mut rows)?;
-        Ok(Self { meta, rows: Rows::Whole(rows) })
     }
 
     pub fn of_rows(meta: AnswerMeta, rows: Vec<u8>) -> Self {
@@ -62,10 +57,9 @@ impl Written {
                     out.write_all(&piece).map_err(Failure::output)?;
                 }
             }
-            Rows::Tables { mut answer, head, format } => {
+            Rows::Tables { mut answer, format } => {
                 let mut writer =
                     RowsWriter::new(answer.schema(), format, &mut *out).map_err(Failure::output)?;
-                head.iter().try_for_each(|batch| writer.write(batch)).map_err(Failure::output)?;
                 while let Some(batch) = answer.blocking_next() {
                     writer.write(&batch.map_err(failure_of)?).map_err(Failure::output)?;
                 }

@@ -68,6 +68,11 @@ pub(super) fn facts_of(plan: &LogicalPlan) -> Result<PlanFacts> {
     Ok(facts)
 }
 
+/// Refuses more bytes at once than a query may hold.
+pub(super) fn check_size(bytes: usize, limits: Limits) -> Result<()> {
+    if bytes > limits.memory_bytes_max { Err(too_large(limits)) } else { Ok(()) }
+}
+
 /// A query that runs, and the memory that it has.
 pub(super) struct Begun {
     rows: SendableRecordBatchStream,
@@ -132,9 +137,7 @@ impl Begun {
             if rows > limits.rows_max {
                 return Err(too_many_rows(limits));
             }
-            if bytes > limits.memory_bytes_max {
-                return Err(too_large(limits));
-            }
+            check_size(bytes, limits)?;
             let grown = held.try_grow(batch.get_array_memory_size());
             grown.map_err(|error| self.memory.told(failed(error)))?;
             batches.push(batch);

@@ -1,8 +1,10 @@
 //! Answers that are read while they are made.
 //!
-//! A task of its own makes the batches, a few ahead of the reader, and holds the query's place at
-//! the gate until the last is taken. So an answer of any length takes little memory; and a reader
-//! that stops reading loses it, instead of keeping others from theirs.
+//! The first rows are found before anything is sent, and for most answers that is all: the query's
+//! place at the gate is free again, and its reader may take its time. The batches of a longer one
+//! are made by a task of its own, a few ahead of the reader, which holds the place until the last is
+//! taken. So an answer of any length takes little memory; and a reader that stops reading loses it,
+//! instead of keeping others from theirs.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::limits::out_of_time;
-use super::plan::Begun;
+use super::plan::{Begun, check_size};
 use super::{Engine, Opened};
 use crate::access::Running;
 use crate::answer::{Answer, Meta};
@@ -24,7 +26,10 @@ use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Request;
 
-/// Batches that are made before the reader takes the first of them.
+/// An answer of fewer rows and bytes is found whole before any of it is sent.
+const HEAD_ROWS: usize = 20_000;
+const HEAD_BYTES: usize = 32 << 20;
+/// Batches that are made after those before the reader takes the first of them.
 const AHEAD_MAX: usize = 4;
 /// How long a reader may take over so many batches.
 const READER_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,8 +41,15 @@ pub struct AnswerStream {
     schema: SchemaRef,
     meta: Meta,
     scope: Arc<Scope>,
-    batches: Receiver<RecordBatch>,
     started: Instant,
+    /// Batches that were found before the answer began.
+    head: std::vec::IntoIter<RecordBatch>,
+    /// Those that are made while it is read; `None` if there are no more.
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    batches: Receiver<RecordBatch>,
     /// Why there are no more batches, if the answer is not whole.
     broken: Broken,
 }
@@ -49,62 +61,110 @@ fn lock(broken: &Broken) -> MutexGuard<'_, Option<Error>> {
 }
 
 impl Engine {
-    /// As [`Engine::query`], for answers of any length: the limits on rows and bytes of an answer
-    /// do not hold, and the limit on time is for each batch.
+    /// As [`Engine::query`], for answers of any length: the limit on rows does not hold, that on
+    /// bytes is for each batch, and that on time for the first rows and then for each batch.
     #[allow(clippy::disallowed_methods, reason = "how long an answer took is for people")]
     pub fn stream(&self, request: Request) -> BoxFuture<'_, Result<AnswerStream>> {
         Box::pin(async move {
             let started = Instant::now();
             let limits = request.limits.unwrap_or(self.0.config.limits);
-            let correlation_id = request.correlation_id.clone();
-            let opening = async {
-                let running = self.0.gate.enter().await?;
-                let Opened { scope, rows } = self.open(request, limits).await?;
-                let meta = self.meta(&scope, correlation_id).await?;
-                Ok((running, scope, rows, meta))
-            };
-            let opened = timeout(limits.time_max, opening).await;
-            let opened = opened.unwrap_or_else(|_| Err(out_of_time(limits)));
+            let opening = timeout(limits.time_max, self.head(request, limits)).await;
+            let opened = opening.unwrap_or_else(|_| Err(out_of_time(limits)));
             self.0.statistics.queries.fetch_add(1, Ordering::Relaxed);
-            let (running, scope, rows, meta) = opened.inspect_err(|_| self.count_failure())?;
-            let schema = rows.schema();
-            let (sender, batches) = channel(AHEAD_MAX);
-            let broken = Broken::default();
-            let engine = self.clone();
-            let making = Making { engine, limits, sender, started, _running: running };
-            let why = broken.clone();
-            tokio::spawn(async move { making.run(rows, &why).await });
-            Ok(AnswerStream { schema, meta, scope, batches, started, broken })
+            let Head { running, scope, meta, schema, batches, rest } =
+                opened.inspect_err(|_| self.count_failure())?;
+            self.count_rows(batches.iter().map(RecordBatch::num_rows).sum());
+            let rest = match rest {
+                Some(rows) => {
+                    Some(Making { engine: self.clone(), limits, started, running }.start(rows))
+                }
+                None => {
+                    self.count_time(started);
+                    None
+                }
+            };
+            let head = batches.into_iter();
+            Ok(AnswerStream { schema, meta, scope, started, head, rest })
         })
     }
+
+    async fn head(&self, request: Request, limits: Limits) -> Result<Head> {
+        let running = self.0.gate.enter().await?;
+        let correlation_id = request.correlation_id.clone();
+        let Opened { scope, mut rows } = self.open(request, limits).await?;
+        let schema = rows.schema();
+        let (mut batches, mut found, mut bytes) = (Vec::new(), 0, 0);
+        let mut is_whole = false;
+        while !is_whole && found < HEAD_ROWS && bytes < HEAD_BYTES {
+            match rows.next().await.transpose()? {
+                Some(batch) => {
+                    found += batch.num_rows();
+                    bytes += batch.get_array_memory_size();
+                    check_size(bytes, limits)?;
+                    batches.push(batch);
+                }
+                None => is_whole = true,
+            }
+        }
+        let meta = self.meta(&scope, correlation_id).await?;
+        Ok(Head { running, scope, meta, schema, batches, rest: (!is_whole).then_some(rows) })
+    }
+
+    fn count_rows(&self, rows: usize) {
+        self.0.statistics.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    fn count_time(&self, started: Instant) {
+        let micros = started.elapsed().as_micros() as u64;
+        self.0.statistics.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// The begin of an answer, and where the rest comes from.
+struct Head {
+    running: Running,
+    scope: Arc<Scope>,
+    meta: Meta,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    rest: Option<Begun>,
 }
 
 /// Makes the batches of one answer.
 struct Making {
     engine: Engine,
     limits: Limits,
-    sender: Sender<RecordBatch>,
     started: Instant,
-    _running: Running,
+    /// Held until the last batch is taken.
+    running: Running,
 }
 
 impl Making {
-    async fn run(self, rows: Begun, broken: &Broken) {
-        let made = timeout(STREAM_TIME_MAX, self.pass_on(rows)).await;
+    fn start(self, rows: Begun) -> Rest {
+        let (sender, batches) = channel(AHEAD_MAX);
+        let broken = Broken::default();
+        let why = broken.clone();
+        tokio::spawn(async move { self.run(rows, sender, &why).await });
+        Rest { batches, broken }
+    }
+
+    async fn run(self, rows: Begun, sender: Sender<RecordBatch>, broken: &Broken) {
+        let made = timeout(STREAM_TIME_MAX, self.pass_on(rows, &sender)).await;
         if let Err(error) = made.unwrap_or_else(|_| Err(too_long())) {
             self.engine.count_failure();
             // Told before the channel closes: a reader must not take the end for a whole answer.
             *lock(broken) = Some(error);
         }
-        let micros = self.started.elapsed().as_micros() as u64;
-        self.engine.0.statistics.micros.fetch_add(micros, Ordering::Relaxed);
+        self.engine.count_time(self.started);
+        // Before the channel closes, so that who has read all finds a place for the next question.
+        drop(self.running);
     }
 
-    async fn pass_on(&self, mut rows: Begun) -> Result<()> {
+    async fn pass_on(&self, mut rows: Begun, sender: &Sender<RecordBatch>) -> Result<()> {
         loop {
             let next = tokio::select! {
                 biased;
-                () = self.sender.closed() => return Ok(()),
+                () = sender.closed() => return Ok(()),
                 next = timeout(self.limits.time_max, rows.next()) => next,
             };
             let batch = match next {
@@ -112,9 +172,9 @@ impl Making {
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => batch?,
             };
-            let rows = batch.num_rows() as u64;
-            self.engine.0.statistics.rows.fetch_add(rows, Ordering::Relaxed);
-            match timeout(READER_PATIENCE, self.sender.send(batch)).await {
+            check_size(batch.get_array_memory_size(), self.limits)?;
+            self.engine.count_rows(batch.num_rows());
+            match timeout(READER_PATIENCE, sender.send(batch)).await {
                 Err(_) => return Err(not_read()),
                 // Nobody wants the rest.
                 Ok(Err(_)) => return Ok(()),
@@ -147,35 +207,42 @@ impl AnswerStream {
         Meta { sources: self.scope.sources(), query_time_ms, ..self.meta.clone() }
     }
 
+    /// Whether all of it has been found.
+    pub fn is_whole(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// The next batch, which has rows; `None` at the end of a whole answer.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        self.batches.recv().await.map(Ok).or_else(|| self.end())
+        if let Some(batch) = self.head.next() {
+            return Some(Ok(batch));
+        }
+        let rest = self.rest.as_mut()?;
+        rest.batches.recv().await.map(Ok).or_else(|| rest.end())
     }
 
     /// As [`AnswerStream::next`], on a thread that may wait.
     pub fn blocking_next(&mut self) -> Option<Result<RecordBatch>> {
-        self.batches.blocking_recv().map(Ok).or_else(|| self.end())
+        if let Some(batch) = self.head.next() {
+            return Some(Ok(batch));
+        }
+        let rest = self.rest.as_mut()?;
+        rest.batches.blocking_recv().map(Ok).or_else(|| rest.end())
     }
 
+    /// As an answer that is held, if all of it has been found.
+    pub fn whole(self) -> Result<Answer, Box<Self>> {
+        if !self.is_whole() {
+            return Err(Box::new(self));
+        }
+        let meta = self.meta();
+        Ok(Answer { schema: self.schema, meta, batches: self.head.collect() })
+    }
+}
+
+impl Rest {
     /// What comes after the last batch: nothing, or once why the answer is not whole.
     fn end(&self) -> Option<Result<RecordBatch>> {
         lock(&self.broken).take().map(Err)
-    }
-
-    /// The first batches, until they are at least `rows` rows, and whether that is all.
-    pub async fn head(&mut self, rows: usize) -> Result<(Vec<RecordBatch>, bool)> {
-        let (mut head, mut found) = (Vec::new(), 0);
-        while found < rows {
-            let Some(batch) = self.next().await else { return Ok((head, true)) };
-            let batch = batch?;
-            found += batch.num_rows();
-            head.push(batch);
-        }
-        Ok((head, false))
-    }
-
-    /// The answer that `batches` are all of.
-    pub fn whole(self, batches: Vec<RecordBatch>) -> Answer {
-        Answer { schema: self.schema.clone(), meta: self.meta(), batches }
     }
 }

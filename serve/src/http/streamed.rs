@@ -5,7 +5,6 @@
 
 use std::io::{self, Write};
 
-use arrow_array::RecordBatch;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -19,28 +18,28 @@ use crate::engine::stream::AnswerStream;
 use crate::error::Result;
 use crate::format::{Format, RowsWriter};
 
-/// An answer of fewer rows is sent whole, with all of its meta data in a header.
-const WHOLE_ROWS_MAX: usize = 20_000;
 /// Bytes of a piece of the body, at least.
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for the connection.
 const PIECES_MAX: usize = 8;
 
-/// The answer in a format that is rows alone.
-pub(super) async fn respond(mut answer: AnswerStream, wanted: Wanted) -> Result<Response> {
-    let (head, is_whole) = answer.head(WHOLE_ROWS_MAX).await?;
-    if is_whole {
-        let answer = answer.whole(head);
-        let pagination = Pagination::whole(answer.rows());
-        return reply::write(Page { answer, pagination }, wanted).await;
-    }
+/// The answer in a format that is rows alone. One that is whole already has all of its meta data in
+/// a header.
+pub(super) async fn respond(answer: AnswerStream, wanted: Wanted) -> Result<Response> {
+    let answer = match answer.whole() {
+        Ok(answer) => {
+            let pagination = Pagination::whole(answer.rows());
+            return reply::write(Page { answer, pagination }, wanted).await;
+        }
+        Err(longer) => *longer,
+    };
     let meta = answer.meta();
     let encoding = if wanted.format == Format::Parquet { Encoding::Plain } else { wanted.encoding };
     let (sender, mut pieces) = channel(PIECES_MAX);
     let format = wanted.format;
     tokio::task::spawn_blocking(move || {
         let pieces = Pieces { sender: sender.clone(), next: Vec::new() };
-        if let Err(error) = write(answer, head, format, Compressed::new(encoding, pieces)) {
+        if let Err(error) = write(answer, format, Compressed::new(encoding, pieces)) {
             tracing::warn!(%error, "an answer broke off");
             // If the client is gone there is nobody to tell.
             let _told = sender.blocking_send(Err(error));
@@ -58,14 +57,8 @@ pub(super) async fn respond(mut answer: AnswerStream, wanted: Wanted) -> Result<
     Ok(response)
 }
 
-fn write(
-    mut answer: AnswerStream,
-    head: Vec<RecordBatch>,
-    format: Format,
-    out: Compressed,
-) -> io::Result<()> {
+fn write(mut answer: AnswerStream, format: Format, out: Compressed) -> io::Result<()> {
     let mut rows = RowsWriter::new(answer.schema(), format, out)?;
-    head.iter().try_for_each(|batch| rows.write(batch))?;
     while let Some(batch) = answer.blocking_next() {
         rows.write(&batch.map_err(io::Error::other)?)?;
     }

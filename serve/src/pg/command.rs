@@ -4,11 +4,22 @@
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::copy::{self, Copied};
+use super::cursor::{self, Declared, Fetched};
 use crate::template::Lines;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Question,
+    /// A cursor over a question.
+    Declare(Declared),
+    Fetch(Fetched),
+    /// `None`: all of them.
+    Close(Option<String>),
+    /// A question whose rows go out as a file's do.
+    Copy(Copied),
+    /// Part of the language, and not of K2: its state, what it wants, and what to do instead.
+    Refused(&'static str, &'static str, &'static str),
     Begin,
     Commit,
     Rollback,
@@ -27,6 +38,17 @@ pub(super) enum Command {
     Discard,
     /// Nothing is done, and the client is told that it was, by this tag.
     Nothing(&'static str),
+}
+
+impl Command {
+    /// The question in a statement that has one and more besides.
+    pub(super) fn question(&self) -> Option<&str> {
+        match self {
+            Self::Declare(declared) => Some(&declared.question),
+            Self::Copy(copied) => Some(&copied.question),
+            _ => None,
+        }
+    }
 }
 
 /// The statements of a text; a text that cannot be cut is one statement, which the engine refuses.
@@ -56,14 +78,37 @@ fn tokens_of(sql: &str) -> Option<Vec<TokenWithSpan>> {
     Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()
 }
 
-/// The words of a statement: names and keywords without quotes, texts without theirs.
-fn words_of(sql: &str) -> Vec<String> {
+/// A word of a statement.
+pub(super) struct Word {
+    /// A name, a keyword or a text, without its quotes.
+    pub(super) text: String,
+    /// As keywords are compared; with its quotes if it has any, which no keyword has.
+    pub(super) upper: String,
+    /// The byte that it begins with.
+    pub(super) begin: usize,
+    is_quoted: bool,
+}
+
+impl Word {
+    /// As a name: one without quotes is meant in lower case.
+    pub(super) fn name(&self) -> String {
+        if self.is_quoted { self.text.clone() } else { self.text.to_lowercase() }
+    }
+}
+
+fn words_of(sql: &str) -> Vec<Word> {
+    let mut lines = Lines::new(sql);
     let tokens = tokens_of(sql).unwrap_or_default().into_iter();
-    let words = tokens.filter_map(|token| match token.token {
-        Token::Whitespace(_) | Token::EOF | Token::SemiColon => None,
-        Token::Word(word) => Some(word.value),
-        Token::SingleQuotedString(text) => Some(text),
-        other => Some(other.to_string()),
+    let words = tokens.filter_map(|TokenWithSpan { token, span }| {
+        let (text, is_quoted) = match token {
+            Token::Whitespace(_) | Token::EOF | Token::SemiColon => return None,
+            Token::Word(word) => (word.value, word.quote_style.is_some()),
+            Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => (text, true),
+            other => (other.to_string(), false),
+        };
+        let upper = if is_quoted { format!("'{text}'") } else { text.to_ascii_uppercase() };
+        let begin = lines.byte_at(span.start.line, span.start.column)?;
+        Some(Word { text, upper, begin, is_quoted })
     });
     words.collect()
 }
@@ -76,10 +121,13 @@ pub(super) fn classify(sql: &str) -> Command {
     if !is_comment && !FIRST_WORDS.contains(&&*first) {
         return Command::Question;
     }
-    let words = words_of(sql);
-    let upper: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
-    let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
+    let read = words_of(sql);
+    let upper: Vec<&str> = read.iter().map(|word| &*word.upper).collect();
+    let words: Vec<&str> = read.iter().map(|word| &*word.text).collect();
     match &upper[..] {
+        ["DECLARE", ..] => cursor::declare(sql, &read),
+        ["FETCH" | "MOVE", ..] => cursor::fetch(&read),
+        ["COPY", ..] => copy::copy(sql, &read),
         ["BEGIN" | "START", ..] => Command::Begin,
         ["COMMIT" | "END", ..] => Command::Commit,
         ["ROLLBACK", "TO", ..] | ["ROLLBACK", _, "TO", ..] => Command::RollbackTo,
@@ -87,12 +135,13 @@ pub(super) fn classify(sql: &str) -> Command {
         ["SAVEPOINT", ..] => Command::Nothing("SAVEPOINT"),
         ["RELEASE", ..] => Command::Nothing("RELEASE"),
         ["DISCARD", ..] => Command::Discard,
-        ["CLOSE", "ALL"] => Command::Nothing("CLOSE CURSOR ALL"),
+        ["CLOSE", "ALL"] => Command::Close(None),
+        ["CLOSE", _] => Command::Close(Some(read[1].name())),
         ["LISTEN", ..] => Command::Nothing("LISTEN"),
         ["UNLISTEN", ..] => Command::Nothing("UNLISTEN"),
-        ["DEALLOCATE", rest @ ..] => {
-            Command::Deallocate(rest.last().filter(|it| **it != "ALL").map(|_| last(&words)))
-        }
+        ["DEALLOCATE", rest @ ..] => Command::Deallocate(
+            rest.last().filter(|it| **it != "ALL").map(|_| read[rest.len()].name()),
+        ),
         ["SET", rest @ ..] => set(rest, &words[1..]),
         ["RESET", "ALL"] => Command::Reset(None),
         ["RESET", ..] => Command::Reset(Some(name_of(&words[1..]))),
@@ -107,7 +156,11 @@ pub(super) fn classify(sql: &str) -> Command {
     }
 }
 
-const FIRST_WORDS: [&str; 16] = [
+const FIRST_WORDS: [&str; 20] = [
+    "DECLARE",
+    "FETCH",
+    "MOVE",
+    "COPY",
     "BEGIN",
     "START",
     "COMMIT",
@@ -126,17 +179,13 @@ const FIRST_WORDS: [&str; 16] = [
     "SHOW",
 ];
 
-fn last(words: &[String]) -> String {
-    words.last().cloned().unwrap_or_default()
-}
-
 /// A name that may have points in it, as `k2.notices`.
-fn name_of(words: &[String]) -> String {
+fn name_of(words: &[&str]) -> String {
     words.concat().to_lowercase()
 }
 
 /// What follows `SET`.
-fn set(upper: &[&str], words: &[String]) -> Command {
+fn set(upper: &[&str], words: &[&str]) -> Command {
     match upper {
         ["SESSION", "CHARACTERISTICS" | "AUTHORIZATION", ..] | ["TRANSACTION", ..] => {
             Command::Nothing("SET")
@@ -204,7 +253,6 @@ mod tests {
             ("DISCARD ALL", Command::Discard),
             ("SELECT 1", Command::Question),
             ("SET", Command::Question),
-            ("COPY trades TO '/tmp/x'", Command::Question),
         ];
         for (sql, command) in known {
             assert_eq!(classify(sql), command, "{sql}");

@@ -8,9 +8,13 @@
 //! Why the protocol is written out here: `docs/decisions/0016-postgres-wire.md`.
 
 mod command;
+mod copy;
+mod cursor;
 mod encode;
+mod inbound;
 mod obey;
 mod parameter;
+mod portal;
 mod prepared;
 mod refusal;
 mod rows;
@@ -32,9 +36,10 @@ use crate::background::Background;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::placed::accepted;
+use inbound::Inbound;
 pub(crate) use parameter::array_elements;
 use refusal::Refusal;
-use session::{Link, Session};
+use session::Session;
 pub(crate) use settings::defaults as setting_defaults;
 use startup::{Begun, Sessions};
 pub(crate) use types::{ALL as PG_TYPES, by_oid, element_of, unpacked, wire_type};
@@ -150,8 +155,8 @@ impl Door {
             Err(refusal) => return tell_last(&mut out, &refusal).await,
         };
         startup::welcome(&mut out, &settings, &registered);
-        let link = Link { reader, out };
-        Session::new(self.engine, self.access, client, registered, settings, link).run().await;
+        let inbound = Inbound::new(reader, registered);
+        Session::new(self.engine, self.access, client, settings, inbound, out).run().await;
     }
 }
 

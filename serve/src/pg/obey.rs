@@ -67,8 +67,15 @@ impl Session {
                 self.settings.reset(None)?;
                 "DISCARD ALL"
             }
+            Command::Close(name) => self.close(name.as_deref())?,
             Command::Nothing(tag) => tag,
-            Command::Question => "SELECT 0",
+            Command::Refused(state, what, hint) => {
+                return Err(Refusal::error(state, *what).with_hint(*hint));
+            }
+            // Their own rows come of these.
+            Command::Question | Command::Declare(_) | Command::Fetch(_) | Command::Copy(_) => {
+                "SELECT 0"
+            }
         };
         Ok(Done { tag, rows })
     }
@@ -82,17 +89,17 @@ impl Session {
 
     fn set(&mut self, name: &str, value: &str) -> Result<&'static str, Refusal> {
         if let Some(told) = self.settings.set(name, value)? {
-            refusal::tell_notice(&mut self.link.out, &told);
+            refusal::tell_notice(&mut self.out, &told);
         }
         if name == "application_name" {
-            self.link.out.texts(b'S', &[name, value]);
+            self.out.texts(b'S', &[name, value]);
         }
         Ok("SET")
     }
 
     pub(super) fn show(&mut self, done: &Done) {
         for row in &done.rows {
-            self.link.out.message(b'D', |body| {
+            self.out.message(b'D', |body| {
                 body.extend(u16::try_from(row.len()).expect("two columns").to_be_bytes());
                 row.iter().for_each(|value| put_sized(body, |out| out.extend(value.bytes()), 0));
             });

@@ -1,13 +1,12 @@
-//! Statements that a client has prepared, and those that it has bound parameters to.
+//! Statements that a client has prepared: their parameters and their columns.
 
 use arrow_schema::DataType;
 
 use super::command::Command;
 use super::parameter::{null, sql_type};
 use super::refusal::Refusal;
-use super::rows::{Column, Rows, columns_of};
+use super::rows::{Column, columns_of};
 use super::types::{self, wire_type};
-use super::wire::Form;
 use crate::describe::Described;
 use crate::engine::Engine;
 use crate::template::Template;
@@ -22,21 +21,10 @@ pub(super) struct Prepared {
 }
 
 /// What a client is told of a prepared question.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Shape {
     pub(super) types: Vec<u32>,
     pub(super) columns: Vec<Column>,
-}
-
-/// A statement with its parameters.
-pub(super) struct Portal {
-    pub(super) sql: String,
-    pub(super) command: Command,
-    pub(super) forms: Vec<Form>,
-    /// As the client was told of the prepared statement, if it was.
-    pub(super) columns: Option<Vec<Column>>,
-    pub(super) rows: Option<Rows>,
-    pub(super) is_done: bool,
 }
 
 impl Prepared {

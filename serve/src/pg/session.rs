@@ -1,30 +1,24 @@
 //! One client's session: what it prepares, binds and asks, and in which order it is answered.
-//!
-//! A query runs beside two watches: whether its client asks for it to stop, and whether its client
-//! is still there. Either drops the query, which stops it.
 
 use std::collections::BTreeMap;
 
 use super::command::{self, Command};
+use super::inbound::{Inbound, Timer};
 use super::obey::shown_columns;
-use super::parameter;
-use super::prepared::{Portal, Prepared, Shape};
+use super::portal::Portal;
+use super::prepared::{Prepared, Shape};
 use super::refusal::{self, Refusal};
-use super::rows::{self, Rows};
+use super::rows::{self, Column, Rows};
 use super::settings::Settings;
-use super::startup::Registered;
-use super::wire::{Bind, Ended, Form, Message, Reader, Target, Writer};
+use super::wire::{Ended, Form, Message, Target, Writer};
 use crate::access::{Access, Client, Scope};
-use crate::answer::{Answer, Meta};
+use crate::answer::Meta;
 use crate::engine::Engine;
 use crate::request::Request;
 use crate::template::Template;
 
 /// Statements that a session may have prepared at once.
 const STATEMENTS_MAX: usize = 1_000;
-/// Answers that a session may hold at once, each up to the memory limit of a query.
-const PORTALS_MAX: usize = 8;
-
 /// Why a session does not go on as it was.
 pub(super) enum Stop {
     Gone,
@@ -58,9 +52,9 @@ pub(super) struct Session {
     engine: Engine,
     access: Access,
     client: Client,
-    registered: Registered,
     pub(super) settings: Settings,
-    pub(super) link: Link,
+    pub(super) inbound: Inbound,
+    pub(super) out: Writer,
     pub(super) transaction: Transaction,
     pub(super) statements: BTreeMap<String, Prepared>,
     pub(super) portals: BTreeMap<String, Portal>,
@@ -68,28 +62,22 @@ pub(super) struct Session {
     is_skipping: bool,
 }
 
-/// Both halves of a connection.
-pub(super) struct Link {
-    pub(super) reader: Reader,
-    pub(super) out: Writer,
-}
-
 impl Session {
     pub(super) fn new(
         engine: Engine,
         access: Access,
         client: Client,
-        registered: Registered,
         settings: Settings,
-        link: Link,
+        inbound: Inbound,
+        out: Writer,
     ) -> Self {
         Self {
             engine,
             access,
             client,
-            registered,
             settings,
-            link,
+            inbound,
+            out,
             transaction: Transaction::Idle,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
@@ -101,7 +89,7 @@ impl Session {
     pub(super) async fn run(mut self) {
         let mut standing = self.ready().await;
         while standing.is_ok() {
-            standing = match self.link.reader.message().await {
+            standing = match self.inbound.reader.message().await {
                 Ok(Message::Terminate) | Err(Ended::Gone) => return,
                 Ok(message) => self.answer(message).await,
                 Err(Ended::Wrong(refusal)) => self.refuse(refusal).await,
@@ -114,10 +102,6 @@ impl Session {
         let answered = match message {
             Message::Sync => {
                 self.is_skipping = false;
-                // Outside of a transaction a portal lives no longer than this.
-                if self.transaction == Transaction::Idle {
-                    self.portals.clear();
-                }
                 return self.ready().await;
             }
             _ if self.is_skipping => Ok(()),
@@ -131,10 +115,10 @@ impl Session {
                     Target::Statement => drop(self.statements.remove(&name)),
                     Target::Portal => drop(self.portals.remove(&name)),
                 }
-                self.link.out.message(b'3', |_| {});
+                self.out.message(b'3', |_| {});
                 Ok(())
             }
-            Message::Flush => Ok(self.link.out.send().await?),
+            Message::Flush => Ok(self.out.send().await?),
             Message::Terminate => Err(Stop::Gone),
             Message::Other => {
                 Err(Refusal::error("0A000", "answer a message: it is of no use here")
@@ -154,21 +138,25 @@ impl Session {
     }
 
     async fn ready(&mut self) -> Result {
+        // Outside of a transaction what is bound lives no longer than this.
+        if self.transaction == Transaction::Idle {
+            self.portals.retain(|_, portal| portal.is_held);
+        }
         let state = match self.transaction {
             Transaction::Idle => b'I',
             Transaction::Open => b'T',
             Transaction::Failed => b'E',
         };
-        self.link.out.message(b'Z', |body| body.push(state));
-        Ok(self.link.out.send().await?)
+        self.out.message(b'Z', |body| body.push(state));
+        Ok(self.out.send().await?)
     }
 
     async fn refuse(&mut self, refusal: Refusal) -> Result {
         if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;
         }
-        refusal.tell(&mut self.link.out);
-        self.link.out.send().await?;
+        refusal.tell(&mut self.out);
+        self.out.send().await?;
         if refusal.is_fatal { Err(Stop::Gone) } else { Ok(()) }
     }
 
@@ -177,26 +165,59 @@ impl Session {
         self.portals.remove("");
         let statements = command::split(sql);
         if statements.is_empty() {
-            self.link.out.message(b'I', |_| {});
+            self.out.message(b'I', |_| {});
         }
         for sql in statements {
             let command = command::classify(&sql);
             self.check_transaction(&command)?;
-            if command != Command::Question {
-                let done = self.obey(&command)?;
-                if let Some(columns) = shown_columns(&command) {
-                    rows::describe(&mut self.link.out, &columns, &[]);
+            match command {
+                Command::Question => self.question(sql).await?,
+                Command::Fetch(fetched) if !fetched.is_move => {
+                    self.describe_cursor(&fetched, &[])?;
+                    self.fetch(&fetched, &[]).await?;
                 }
-                self.show(&done);
-                continue;
+                command => {
+                    if let Some(columns) = shown_columns(&command) {
+                        rows::describe(&mut self.out, &columns, &[]);
+                    }
+                    let sql = command.question().unwrap_or_default().to_owned();
+                    self.run_command(&command, sql, &[]).await?;
+                }
             }
-            let mut rows = Rows::new(self.ask(sql).await?, None)?;
-            rows::describe(&mut self.link.out, rows.columns(), &[]);
-            let (sent, _) = rows.send(&mut self.link.out, &[], 0).await?;
-            self.complete(&format!("SELECT {sent}"));
-            self.notice(&rows.meta);
         }
         Ok(())
+    }
+
+    /// Answers a question whole.
+    async fn question(&mut self, sql: String) -> Result {
+        let mut timer = self.settings.timer();
+        let mut rows = self.begin(sql, None, &mut timer).await?;
+        rows::describe(&mut self.out, rows.columns(), &[]);
+        let sending = rows.send(&mut self.out, &[], 0);
+        let (sent, _) = self.inbound.watch(&mut timer, sending).await?;
+        self.complete(&format!("SELECT {sent}"));
+        self.notice(&rows.meta());
+        Ok(())
+    }
+
+    /// Does what is no question by itself. `sql` is the question in it, with its parameters, and
+    /// `forms` are those that rows are asked for in.
+    pub(super) async fn run_command(
+        &mut self,
+        command: &Command,
+        sql: String,
+        forms: &[Form],
+    ) -> Result {
+        match command {
+            Command::Declare(declared) => self.declare(declared, sql).await,
+            Command::Fetch(fetched) => self.fetch(fetched, forms).await,
+            Command::Copy(copied) => self.copy(copied, sql).await,
+            command => {
+                let done = self.obey(command)?;
+                self.show(&done);
+                Ok(())
+            }
+        }
     }
 
     fn parse(&mut self, name: String, sql: String, given: Vec<u32>) -> Result {
@@ -215,47 +236,10 @@ impl Session {
         }
         let sql = statements.pop().unwrap_or_default();
         let command = command::classify(&sql);
-        let prepared = Prepared { template: Template::new(sql), command, given, shape: None };
+        let template = Template::new(command.question().map_or(sql, str::to_owned));
+        let prepared = Prepared { template, command, given, shape: None };
         self.statements.insert(name, prepared);
-        self.link.out.message(b'1', |_| {});
-        Ok(())
-    }
-
-    async fn bind(&mut self, bind: Bind) -> Result {
-        let Bind { portal, statement, forms, values, result_forms } = bind;
-        let prepared = self.prepared(&statement)?;
-        let wanted = prepared.template.parameters();
-        if values.len() < wanted || !matches!(forms.len(), 0 | 1) && forms.len() != values.len() {
-            let message = format!("bind {} parameters to a statement with {wanted}", values.len());
-            return Err(Refusal::error("08P01", message).into());
-        }
-        if (0..wanted).any(|at| prepared.given_type(at).is_none()) {
-            self.shape(&statement).await?;
-        }
-        let prepared = self.prepared(&statement)?;
-        let form = |at: usize| match forms[..] {
-            [] => Form::Text,
-            [one] => one,
-            _ => forms[at],
-        };
-        let literals = values.iter().take(wanted).enumerate().map(|(at, value)| {
-            parameter::literal(prepared.type_of(at), form(at), value.as_deref())
-        });
-        let literals = literals.collect::<Result<Vec<_>, _>>()?;
-        let bound = Portal {
-            sql: prepared.template.filled(|at| literals[at].clone()),
-            command: prepared.command.clone(),
-            forms: result_forms,
-            columns: prepared.shape.as_ref().map(|shape| shape.columns.clone()),
-            rows: None,
-            is_done: false,
-        };
-        if self.portals.len() >= PORTALS_MAX && !self.portals.contains_key(&portal) {
-            let message = format!("bind a statement: {PORTALS_MAX} are bound already");
-            return Err(Refusal::error("53400", message).with_hint("close some of them").into());
-        }
-        self.portals.insert(portal, bound);
-        self.link.out.message(b'2', |_| {});
+        self.out.message(b'1', |_| {});
         Ok(())
     }
 
@@ -266,7 +250,7 @@ impl Session {
     }
 
     /// The types and columns of a prepared question, found out once.
-    async fn shape(&mut self, name: &str) -> Result<Shape> {
+    pub(super) async fn shape(&mut self, name: &str) -> Result<Shape> {
         let prepared = self.prepared(name)?;
         if let Some(shape) = &prepared.shape {
             return Ok(shape.clone());
@@ -278,127 +262,37 @@ impl Session {
         Ok(shape)
     }
 
-    async fn describe(&mut self, target: Target, name: &str) -> Result {
-        let (command, is_empty) = match target {
-            Target::Statement => {
-                let prepared = self.prepared(name)?;
-                (prepared.command.clone(), prepared.template.sql().trim().is_empty())
-            }
-            Target::Portal => {
-                let portal = self.portal(name)?;
-                (portal.command.clone(), portal.sql.trim().is_empty())
-            }
-        };
-        let is_question = command == Command::Question && !is_empty;
-        let (parameters, columns, forms) = match target {
-            Target::Statement if is_question => {
-                let Shape { types, columns } = self.shape(name).await?;
-                (types, Some(columns), Vec::new())
-            }
-            Target::Portal if is_question => {
-                self.run_portal(name).await?;
-                let portal = self.portal(name)?;
-                let columns = portal.rows.as_ref().map(|rows| rows.columns().to_vec());
-                (Vec::new(), columns, portal.forms.clone())
-            }
-            _ => (Vec::new(), shown_columns(&command), Vec::new()),
-        };
-        if target == Target::Statement {
-            self.link.out.message(b't', |body| {
-                let count = u16::try_from(parameters.len()).expect("parameters are bounded");
-                body.extend(count.to_be_bytes());
-                parameters.iter().for_each(|oid| body.extend(oid.to_be_bytes()));
-            });
-        }
-        match columns {
-            Some(columns) => rows::describe(&mut self.link.out, &columns, &forms),
-            None => self.link.out.message(b'n', |_| {}),
-        }
-        Ok(())
-    }
-
-    fn portal(&mut self, name: &str) -> Result<&mut Portal, Refusal> {
-        self.portals.get_mut(name).ok_or_else(|| {
-            Refusal::error("34000", format!("find the bound statement {name:?}: there is none"))
-        })
-    }
-
-    /// Asks the question of a portal, unless that was done.
-    async fn run_portal(&mut self, name: &str) -> Result {
-        let portal = self.portal(name)?;
-        if portal.rows.is_some() || portal.is_done {
-            return Ok(());
-        }
-        let (sql, columns) = (portal.sql.clone(), portal.columns.clone());
-        self.check_transaction(&Command::Question)?;
-        let answer = self.ask(sql).await?;
-        self.portal(name)?.rows = Some(Rows::new(answer, columns)?);
-        Ok(())
-    }
-
-    async fn execute(&mut self, name: &str, rows_max: usize) -> Result {
-        let portal = self.portal(name)?;
-        let (command, is_empty) = (portal.command.clone(), portal.sql.trim().is_empty());
-        if is_empty {
-            self.link.out.message(b'I', |_| {});
-            return Ok(());
-        }
-        if command != Command::Question {
-            self.check_transaction(&command)?;
-            let done = self.obey(&command)?;
-            self.show(&done);
-            return Ok(());
-        }
-        self.run_portal(name).await?;
-        let Some(portal) = self.portals.get_mut(name) else { return Ok(()) };
-        let Some(rows) = &mut portal.rows else {
-            self.complete("SELECT 0");
-            return Ok(());
-        };
-        let (sent, is_last) = rows.send(&mut self.link.out, &portal.forms, rows_max).await?;
-        if !is_last {
-            self.link.out.message(b's', |_| {});
-            return Ok(());
-        }
-        portal.is_done = true;
-        let meta = portal.rows.take().map(|rows| rows.meta);
-        self.complete(&format!("SELECT {sent}"));
-        if let Some(meta) = meta {
-            self.notice(&meta);
-        }
-        Ok(())
-    }
-
-    /// Answers a question, unless its client stops it or leaves.
-    async fn ask(&mut self, sql: String) -> Result<Answer> {
+    /// Begins to answer a question, whose columns may have been `described`.
+    pub(super) async fn begin(
+        &mut self,
+        sql: String,
+        described: Option<Vec<Column>>,
+        timer: &mut Timer,
+    ) -> Result<Rows> {
         let admitted = self.access.admit(&self.client, Scope::Sql);
         admitted.map_err(|denied| Refusal::from(denied.error))?;
-        let limits = Some(self.settings.limits(self.engine.config().limits));
-        let request = Request { sql, limits, ..Request::default() };
-        let (engine, reader) = (&self.engine, &mut self.link.reader);
-        tokio::select! {
-            answer = engine.query(request) => Ok(answer.map_err(Refusal::from)?),
-            () = self.registered.asked_to_stop() => {
-                Err(Refusal::error("57014", "answer a query: its client asked for it to stop").into())
-            }
-            () = reader.gone() => Err(Stop::Gone),
-        }
+        let engine = &self.engine;
+        let beginning = async {
+            let answer = engine.stream(Request::new(sql)).await.map_err(Refusal::from)?;
+            Ok(Rows::new(answer, described)?)
+        };
+        self.inbound.watch(timer, beginning).await
     }
 
     pub(super) fn complete(&mut self, tag: &str) {
-        self.link.out.texts(b'C', &[tag]);
+        self.out.texts(b'C', &[tag]);
     }
 
-    fn notice(&mut self, meta: &Meta) {
+    pub(super) fn notice(&mut self, meta: &Meta) {
         if !self.settings.wants_notices() {
             return;
         }
         if let Some(text) = rows::notice(meta, self.settings.notices()) {
-            refusal::tell_notice(&mut self.link.out, &text);
+            refusal::tell_notice(&mut self.out, &text);
         }
     }
 
-    fn check_transaction(&self, command: &Command) -> Result<(), Refusal> {
+    pub(super) fn check_transaction(&self, command: &Command) -> Result<(), Refusal> {
         let ends = matches!(command, Command::Commit | Command::Rollback | Command::RollbackTo);
         if self.transaction == Transaction::Failed && !ends {
             return Err(Refusal::error("25P02", "answer a statement: its transaction has failed")

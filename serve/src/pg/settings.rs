@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::inbound::Timer;
 use super::refusal::Refusal;
 use crate::catalog::SCHEMA;
-use crate::config::Limits;
 use crate::pg_catalog::{SERVER_VERSION, SERVER_VERSION_NUM};
 
 /// When an answer comes with a notice.
@@ -156,12 +156,14 @@ impl Settings {
             .collect()
     }
 
-    /// The limits of the engine, with the session's time limit if that is less.
-    pub(super) fn limits(&self, limits: Limits) -> Limits {
+    /// The time that a statement has, from now on.
+    pub(super) fn timer(&self) -> Timer {
+        Timer::new(self.statement_time_max())
+    }
+
+    fn statement_time_max(&self) -> Option<Duration> {
         let set = self.set.get("statement_timeout").and_then(|value| milliseconds(value));
-        let time_max =
-            set.filter(|it| !it.is_zero()).map_or(limits.time_max, |it| it.min(limits.time_max));
-        Limits { time_max, ..limits }
+        set.filter(|it| !it.is_zero())
     }
 
     /// Whether a notice is wanted at all.
@@ -221,16 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_timeout_only_ever_shortens_the_limit() {
-        let limits = Limits { time_max: Duration::from_secs(30), ..Limits::default() };
+    fn a_statement_timeout_has_a_unit() {
         let mut settings = Settings::default();
-        for (value, expected) in [("0", 30_000), ("1500", 1_500), ("2s", 2_000), ("5 min", 30_000)]
-        {
+        assert_eq!(settings.statement_time_max(), None);
+        let cases =
+            [("0", None), ("1500", Some(1_500)), ("2s", Some(2_000)), ("5 min", Some(300_000))];
+        for (value, expected) in cases {
             settings.set("statement_timeout", value).unwrap();
-            let time_max = settings.limits(limits).time_max;
-            assert_eq!(time_max, Duration::from_millis(expected), "{value}");
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(settings.statement_time_max(), expected, "{value}");
         }
         settings.reset(None).unwrap();
-        assert_eq!(settings.limits(limits), limits);
+        assert_eq!(settings.statement_time_max(), None);
     }
 }

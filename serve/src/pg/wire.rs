@@ -16,7 +16,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const AHEAD_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Answers are sent in pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
-/// How long one piece may take to leave; a client that reads nothing for longer is gone.
+/// A client that reads nothing for longer is gone.
 const SEND_TIME_MAX: Duration = Duration::from_secs(120);
 /// Parameters of one statement.
 const PARAMETERS_MAX: usize = 1_000;
@@ -252,11 +252,13 @@ impl Body<'_> {
 pub(super) struct Writer {
     half: OwnedWriteHalf,
     piece: Vec<u8>,
+    /// Bytes of the piece that have left.
+    left: usize,
 }
 
 impl Writer {
     pub(super) fn new(half: OwnedWriteHalf) -> Self {
-        Self { half, piece: Vec::with_capacity(PIECE_BYTES) }
+        Self { half, piece: Vec::with_capacity(PIECE_BYTES), left: 0 }
     }
 
     /// One byte that is no message: the answer to a wish for encryption.
@@ -280,10 +282,20 @@ impl Writer {
         if self.piece.len() >= PIECE_BYTES { self.send().await } else { Ok(()) }
     }
 
+    /// Sends all that is gathered. Losing the future loses nothing: what has not left yet leaves
+    /// with what is sent next.
     pub(super) async fn send(&mut self) -> io::Result<()> {
-        let sent = tokio::time::timeout(SEND_TIME_MAX, self.half.write_all(&self.piece)).await;
+        while self.left < self.piece.len() {
+            let sent =
+                tokio::time::timeout(SEND_TIME_MAX, self.half.write(&self.piece[self.left..]));
+            match sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => self.left += sent,
+            }
+        }
         self.piece.clear();
-        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        self.left = 0;
+        Ok(())
     }
 }
 
@@ -299,7 +311,7 @@ pub(super) fn put_sized(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>), own:
     out.extend([0; 4]);
     fill(out);
     let length = out.len() - at - 4 + own;
-    let length = i32::try_from(length).expect("an answer's memory is bounded below 2 GiB");
+    let length = i32::try_from(length).expect("rows are bounded below 2 GiB");
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use k2_serve::Access;
 
-use super::{ENDLESS, job, open};
+use super::{ENDLESS, job, open, script};
 
 fn client(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/clients").join(name)
+    script("clients").join(name)
 }
 
 #[track_caller]

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod client;
+mod cursors;
 mod docs;
 mod drivers;
 mod expired;
@@ -16,6 +17,7 @@ mod refused;
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -118,16 +120,22 @@ pub fn wait_for_load(doors: &Doors, running: u64) {
     }
 }
 
+/// A file or folder of `scripts/`. Asked for at run time: a build may outlive the checkout that it
+/// was made in.
+pub fn script(name: &str) -> PathBuf {
+    let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("the test runner sets it");
+    Path::new(&of_crate).join("../scripts").join(name)
+}
+
 /// What a script answers to `questions`, one a line; `None` where there is no Python for it.
-pub fn python(script: &str, arguments: &[&str], questions: &[Value]) -> Option<Vec<Value>> {
+pub fn python(name: &str, arguments: &[&str], questions: &[Value]) -> Option<Vec<Value>> {
     let Some(python) = std::env::var_os("K2_READERS") else {
         assert!(std::env::var_os("CI").is_none(), "CI sets K2_READERS");
         eprintln!("SKIPPED: K2_READERS names no Python with drivers; ./test does");
         return None;
     };
-    let script = format!("{}/../scripts/{script}", env!("CARGO_MANIFEST_DIR"));
     let mut child = Command::new(python)
-        .arg(script)
+        .arg(script(name))
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

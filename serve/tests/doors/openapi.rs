@@ -4,7 +4,7 @@ use std::process::Command;
 
 use k2_serve::Access;
 
-use super::{job, open};
+use super::{job, open, script};
 
 #[test]
 fn every_answer_is_one_that_the_document_tells_of() {
@@ -15,10 +15,10 @@ fn every_answer_is_one_that_the_document_tells_of() {
     };
     let (_job, engine) = job();
     let doors = open(&engine, &Access::open());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/openapi/check.py");
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(python)
-        .args([script, &format!("http://{}", doors.http.address())])
+        .arg(script("openapi/check.py"))
+        .arg(format!("http://{}", doors.http.address()))
         .current_dir(folder.path())
         .output()
         .unwrap();
