@@ -87,6 +87,10 @@ impl Moments {
 }
 
 fn of_lake(error: k2_sinks::Error) -> Error {
+    if error.kind() == k2_sinks::ErrorKind::Expired {
+        return Error::bad_request("snapshot_expired", format!("answer a query: {error}"))
+            .with_hint("/v1/snapshots lists the snapshots of each table");
+    }
     let kind = if error.retryable() { ErrorKind::Unavailable } else { ErrorKind::Internal };
     Error::new(kind, "storage", format!("answer a query: {error}"))
         .with_hint("see whether the data directory is complete, and ask again")

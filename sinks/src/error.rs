@@ -35,6 +35,8 @@ pub enum ErrorKind {
     TableReplaced,
     /// The storage or the catalog could not be reached within the retry policy.
     Unavailable,
+    /// What was there at that moment has been expired.
+    Expired,
     /// What was read cannot be right.
     Corrupt,
     /// The caller broke the contract.

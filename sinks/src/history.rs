@@ -13,7 +13,7 @@ use iceberg::spec::{SnapshotRef, TableMetadata};
 use k2_model::time::NANOS_PER_MILLI;
 use k2_model::{Nanos, Offsets};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pin::{ColdPin, TablePin};
 use crate::position::JobPosition;
 use crate::recovery::{TablePosition, position_at, upper_of};
@@ -221,7 +221,9 @@ impl History {
             });
             return Ok(moment.ok_or_else(|| NoMoment::Expired { nearest: self.oldest() }));
         }
-        let is_expired = self.tables.values().any(|table| had(table.metadata(), id));
+        let mut tables = self.tables.values();
+        let is_expired =
+            tables.any(|table| had(table.metadata(), id) || self.had_before(table, id));
         Ok(Err(if is_expired {
             NoMoment::Expired { nearest: self.oldest() }
         } else {
@@ -246,6 +248,19 @@ impl History {
         Ok(match tags.get(name) {
             Some(id) => Ok(Moment { snapshot_id: *id, asked: None }),
             None => Err(NoMoment::UnknownTag { tags: tags.into_keys().collect() }),
+        })
+    }
+
+    /// Whether a snapshot was there when the oldest metadata was written that is still named. It is
+    /// read only if snapshots have gone, and a table that has lost it does not say so.
+    fn had_before(&self, table: &iceberg::table::Table, id: i64) -> bool {
+        let metadata = table.metadata();
+        let oldest = metadata.metadata_log().iter().min_by_key(|entry| entry.timestamp_ms);
+        oldest.filter(|_| is_cut(metadata)).is_some_and(|oldest| {
+            let before = TableMetadata::read_from(table.file_io(), &oldest.metadata_file);
+            self.threads
+                .block_on(before)
+                .is_ok_and(|before| before.snapshot_by_id(id).is_some() || had(&before, id))
         })
     }
 
@@ -289,9 +304,13 @@ fn ancestry(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     std::iter::successors(metadata.current_snapshot(), parent)
 }
 
-/// Whether older snapshots have gone.
+/// Whether older snapshots have gone. Some engines leave the oldest with a parent that is not there,
+/// and some take its parent away; that it was not the first is told by its number.
 fn is_cut(metadata: &TableMetadata) -> bool {
-    ancestry(metadata).last().is_some_and(|oldest| oldest.parent_snapshot_id().is_some())
+    const FIRST: i64 = 1;
+    ancestry(metadata).last().is_some_and(|oldest| {
+        oldest.parent_snapshot_id().is_some() || oldest.sequence_number() > FIRST
+    })
 }
 
 /// Whether a snapshot that is not there has left a trace.
@@ -341,10 +360,10 @@ pub(crate) fn tags_of(metadata: &TableMetadata) -> Result<BTreeMap<String, i64>>
 }
 
 fn lost(table: Table, moment: Moment) -> Error {
-    Error::corrupt(format!(
-        "read table {} as of snapshot {}: its own snapshot of that moment has been expired; ask \
-         for a later one",
-        table.as_str(),
-        moment.snapshot_id
-    ))
+    let (table, id) = (table.as_str(), moment.snapshot_id);
+    let message = format!(
+        "read table {table} as of snapshot {id}: its own snapshot of that moment has been expired; \
+         ask for a later one"
+    );
+    Error::new(ErrorKind::Expired, message)
 }
