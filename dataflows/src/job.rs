@@ -15,6 +15,7 @@ use k2_operators::ingest::{
 use k2_operators::kit::budget::Budget;
 use k2_operators::kit::latest::Latest;
 use k2_operators::kit::metrics::Metrics;
+use k2_operators::kit::turns::Turns;
 use k2_operators::sequence::{SequenceConfig, StreamState, WindowLimits};
 use k2_operators::state::StateError;
 use k2_operators::{Numbered, SavedState, SourceMark};
@@ -426,11 +427,13 @@ fn spawn_workers(
 /// Runs one worker until its graph has ended or the job has failed.
 fn run_worker(worker: &mut Worker, config: MarketConfig, failed: &AtomicBool, failure: &Failure) {
     worker.dataflow::<Time, _, _>(|scope| market(scope, config));
+    let mut turns = Turns::begin();
     while worker.has_dataflows() {
         if failed.load(Ordering::Relaxed) || failure.is_set() {
             return;
         }
         worker.step_or_park(Some(PARK));
+        turns.offer();
     }
 }
 

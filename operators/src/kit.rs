@@ -9,3 +9,4 @@ pub mod latest;
 pub mod metrics;
 pub mod spare;
 pub mod stash;
+pub mod turns;

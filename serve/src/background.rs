@@ -6,9 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use k2_operators::kit::turns::answer_promptly;
 use tokio::sync::oneshot;
-
-use crate::prompt::wake_promptly;
 
 /// How long what still runs may take once a server has ended.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
@@ -34,7 +33,7 @@ impl Background {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name(name)
-            .on_thread_start(wake_promptly)
+            .on_thread_start(answer_promptly)
             .enable_all()
             .build()?;
         let listener = {

@@ -33,7 +33,6 @@ pub mod pg;
 mod pg_catalog;
 mod pinned;
 mod placed;
-mod prompt;
 mod request;
 mod schema;
 mod secret;

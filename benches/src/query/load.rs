@@ -2,6 +2,9 @@
 //!
 //! Each has its time, and what it takes is counted from that time on, not from when it could be
 //! sent: a server that stands still is held against every question that waits meanwhile.
+//!
+//! The clients stand for other machines, which the job's workers would not keep waiting. They share
+//! its processors, so they ask for turns as short as those of the threads that answer them.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use k2_operators::kit::turns::answer_promptly;
 
 use crate::latency::{Meta, histogram};
 use crate::run::Error;
@@ -94,6 +98,7 @@ impl Load<'_> {
     }
 
     fn ask_in_turn(&self, next: &AtomicU64, begun: Instant) -> Result<Outcome, Error> {
+        answer_promptly();
         let mut connection =
             Connection::open(self.address).map_err(Error::io("connect to the job"))?;
         let mut outcome = Outcome::new();
