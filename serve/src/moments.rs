@@ -52,7 +52,7 @@ impl Moments {
             Some(moment) => (history, moment),
             None => {
                 let history = self.lake.history().map_err(of_lake)?;
-                let found = history.find(at).map_err(of_lake)?;
+                let found = history.find_and_look_back(at).map_err(of_lake)?;
                 (history, found.map_err(|none| no_moment(at, &none))?)
             }
         };

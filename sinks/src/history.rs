@@ -130,6 +130,18 @@ impl History {
         Self { tables, threads: Arc::clone(threads) }
     }
 
+    /// As [`History::find`], but a snapshot that some engine has expired without a trace in the
+    /// metadata is found in earlier ones. Reads a file of each table, and blocks.
+    pub fn find_and_look_back(&self, at: &At) -> Result<Result<Moment, NoMoment>> {
+        let found = self.find(at)?;
+        if let (Err(NoMoment::UnknownSnapshot { .. }), At::Snapshot(id)) = (&found, at)
+            && self.tables.values().any(|table| self.had_before(table, *id))
+        {
+            return Ok(Err(NoMoment::Expired { nearest: self.oldest() }));
+        }
+        Ok(found)
+    }
+
     /// The moment that `at` names.
     pub fn find(&self, at: &At) -> Result<Result<Moment, NoMoment>> {
         match at {
@@ -221,9 +233,7 @@ impl History {
             });
             return Ok(moment.ok_or_else(|| NoMoment::Expired { nearest: self.oldest() }));
         }
-        let mut tables = self.tables.values();
-        let is_expired =
-            tables.any(|table| had(table.metadata(), id) || self.had_before(table, id));
+        let is_expired = self.tables.values().any(|table| had(table.metadata(), id));
         Ok(Err(if is_expired {
             NoMoment::Expired { nearest: self.oldest() }
         } else {
