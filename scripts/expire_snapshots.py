@@ -16,7 +16,6 @@ from pathlib import Path
 from pyiceberg.catalog.sql import SqlCatalog
 
 
-
 def keeping_parents(directory: Path, table: str, expired: set[int]) -> None:
     catalog = sqlite3.connect(directory / "catalog.db")
     [location] = catalog.execute(
@@ -26,6 +25,9 @@ def keeping_parents(directory: Path, table: str, expired: set[int]) -> None:
     metadata = json.loads(gzip.decompress(path.read_bytes()))
     for key in ("snapshots", "snapshot-log"):
         metadata[key] = [it for it in metadata[key] if it["snapshot-id"] not in expired]
+    metadata["metadata-log"].append(
+        {"metadata-file": location, "timestamp-ms": metadata["last-updated-ms"]}
+    )
     version = int(path.name.split("-")[0]) + 1
     path = path.with_name(f"{version:05}-{uuid.uuid4()}.gz.metadata.json")
     path.write_bytes(gzip.compress(json.dumps(metadata).encode()))

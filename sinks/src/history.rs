@@ -131,7 +131,7 @@ impl History {
     }
 
     /// As [`History::find`], but a snapshot that some engine has expired without a trace in the
-    /// metadata is found in earlier ones. Reads a file of each table, and blocks.
+    /// metadata is found in earlier ones. Reads files, and blocks.
     pub fn find_and_look_back(&self, at: &At) -> Result<Result<Moment, NoMoment>> {
         let found = self.find(at)?;
         if let (Err(NoMoment::UnknownSnapshot { .. }), At::Snapshot(id)) = (&found, at)
@@ -261,17 +261,23 @@ impl History {
         })
     }
 
-    /// Whether a snapshot was there when the oldest metadata was written that is still named. It is
-    /// read only if snapshots have gone, and a table that has lost it does not say so.
+    /// Whether a snapshot was there in earlier metadata, of a table that has lost it and does not say
+    /// so. Reads those that are still named, newest first, up to one that has lost nothing.
     fn had_before(&self, table: &iceberg::table::Table, id: i64) -> bool {
-        let metadata = table.metadata();
-        let oldest = metadata.metadata_log().iter().min_by_key(|entry| entry.timestamp_ms);
-        oldest.filter(|_| is_cut(metadata)).is_some_and(|oldest| {
-            let before = TableMetadata::read_from(table.file_io(), &oldest.metadata_file);
-            self.threads
-                .block_on(before)
-                .is_ok_and(|before| before.snapshot_by_id(id).is_some() || had(&before, id))
-        })
+        let log = table.metadata().metadata_log().iter().rev();
+        let mut is_whole = !is_cut(table.metadata());
+        for entry in log {
+            if is_whole {
+                break;
+            }
+            let before = TableMetadata::read_from(table.file_io(), &entry.metadata_file);
+            let Ok(before) = self.threads.block_on(before) else { break };
+            if before.snapshot_by_id(id).is_some() || had(&before, id) {
+                return true;
+            }
+            is_whole = !is_cut(&before);
+        }
+        false
     }
 
     /// The anchor's oldest snapshot.
