@@ -9,6 +9,8 @@ use std::time::Duration;
 use k2_operators::kit::turns::answer_promptly;
 use tokio::sync::oneshot;
 
+use crate::planning::STACK_BYTES;
+
 /// How long what still runs may take once a server has ended.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,7 @@ impl Background {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name(name)
+            .thread_stack_size(STACK_BYTES)
             .on_thread_start(answer_promptly)
             .enable_all()
             .build()?;

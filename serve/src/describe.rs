@@ -9,6 +9,7 @@ use arrow_schema::{DataType, SchemaRef};
 use crate::catalog::Scope;
 use crate::engine::{Engine, failed};
 use crate::error::Result;
+use crate::planning;
 use crate::request::{AsOf, Request};
 use crate::statement::{self, Question};
 
@@ -37,8 +38,7 @@ impl Engine {
     async fn described(&self, sql: &str) -> Result<(Described, Arc<Scope>)> {
         let Question { statement, moments, .. } = statement::parse(sql)?;
         let scope = self.scope_of(&Request::default(), moments).await?;
-        let plan = scope.session().statement_to_plan(statement).await.map_err(failed)?;
-        statement::check(&plan)?;
+        let plan = planning::plan_of(&scope.session(), statement).await?;
         let parameters = plan.get_parameter_types().map_err(failed)?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok((Described { schema, parameters, as_of: scope.pinned.token() }, scope))

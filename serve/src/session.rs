@@ -10,7 +10,10 @@ use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::prelude::SessionConfig;
 
 use crate::catalog::{CATALOG, SCHEMA};
+use crate::composed;
 use crate::config::EngineConfig;
+use crate::functions::exact::exact;
+use crate::functions::guarded::{Guards, guarded};
 use crate::functions::{bar, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
@@ -29,14 +32,18 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
         .with_config(session_config(config))
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rules(composed::rules())
         .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
+        .with_analyzer_rule(Arc::new(Guards))
         .build();
     // Files are read through tables alone.
     state.table_factories_mut().clear();
     let mut scalar = state.scalar_functions().values().cloned().collect::<Vec<_>>();
     scalar.extend([Arc::new(window::window()), Arc::new(window::window_end())]);
     scalar.extend(pg_catalog::functions::all());
-    let mut aggregate = state.aggregate_functions().values().cloned().collect::<Vec<_>>();
+    let scalar = scalar.into_iter().map(guarded).collect();
+    let aggregate = state.aggregate_functions().values().cloned();
+    let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();
     aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_scalar_functions(scalar)

@@ -7,6 +7,7 @@ use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use k2_sinks::At;
@@ -21,6 +22,12 @@ const DEPTH_MAX: usize = 64;
 
 /// Bytes of a query. Long chains of operators are deep trees, and those need stack.
 const BYTES_MAX: usize = 64 << 10;
+
+/// Words and signs in a row, without a comma or a parenthesis. A chain of operators is as deep a tree
+/// as it is long, and it takes the square of that to plan.
+const CHAIN_MAX: usize = 1_000;
+/// What one of `EXCEPT` and `INTERSECT` counts as: each takes far more than an operator.
+const SET_OPERATION_WEIGHT: usize = 20;
 
 /// What is asked.
 #[derive(Debug)]
@@ -40,7 +47,13 @@ pub(crate) fn parse(sql: &str) -> Result<Question> {
             .with_hint("ask for fewer things at a time, or use ranges instead of lists"));
     }
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
-    let tokens = at::marked(tokens.map_err(|error| syntax(ParserError::from(error).into()))?)?;
+    let tokens = tokens.map_err(|error| syntax(ParserError::from(error).into()))?;
+    if longest_chain(&tokens) > CHAIN_MAX {
+        let message = "answer a query: too many operators follow each other".to_owned();
+        return Err(Error::bad_request("query_too_complex", message)
+            .with_hint("write IN (…) instead of OR, or ask in several questions"));
+    }
+    let tokens = at::marked(tokens)?;
     let may_name_moments = tokens.iter().any(|token| token.token == Token::RArrow);
     // What is behind an alias has been marked too, and that the parser does not take.
     let mut statement = parse_statement(tokens).map_err(|error| {
@@ -50,6 +63,41 @@ pub(crate) fn parse(sql: &str) -> Result<Question> {
     let moments = if may_name_moments { at::name_moments(&mut statement)? } else { Vec::new() };
     let is_explain = matches!(&statement, Statement::Explain(it) if it.format.is_none());
     Ok(Question { statement, moments, is_explain })
+}
+
+/// The most words and signs that stand in a row at one level of parentheses, without a comma.
+fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
+    let (mut longest, mut levels) = (0, vec![0]);
+    for token in tokens {
+        let weight = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::LParen | Token::LBracket => {
+                levels.push(0);
+                continue;
+            }
+            Token::RParen | Token::RBracket => {
+                if levels.len() > 1 {
+                    levels.pop();
+                }
+                2
+            }
+            Token::Comma => {
+                if let Some(level) = levels.last_mut() {
+                    *level = 0;
+                }
+                continue;
+            }
+            Token::Word(word) if matches!(word.keyword, Keyword::EXCEPT | Keyword::INTERSECT) => {
+                SET_OPERATION_WEIGHT
+            }
+            _ => 1,
+        };
+        if let Some(level) = levels.last_mut() {
+            *level += weight;
+            longest = longest.max(*level);
+        }
+    }
+    longest
 }
 
 fn syntax(error: DataFusionError) -> Error {

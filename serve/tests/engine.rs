@@ -418,6 +418,159 @@ fn limits_are_errors_that_say_what_to_do() {
     assert_eq!(answer(&engine, "SELECT * FROM trades LIMIT 10").rows(), 10);
 }
 
+/// Each would take gigabytes, if a function made all of it.
+const FUNCTIONS_THAT_SWELL: [&str; 13] = [
+    "length(repeat(symbol, 200000 + trade_id_length))",
+    "length(lpad(symbol, 1000000 + trade_id_length))",
+    "length(rpad(symbol, 1000000 + trade_id_length, 'x'))",
+    "length(replace(repeat(symbol, 1000), '-', repeat('x', 1000 + trade_id_length)))",
+    "length(regexp_replace(repeat(symbol, 1000), '.', repeat('x', 1000), 'g'))",
+    "array_length(range(0, 1000000 + trade_id_length))",
+    "array_length(generate_series(1, 1000000 * trade_id_length, 1))",
+    "array_length(generate_series(ts, ts + INTERVAL '1 year', INTERVAL '1 second'))",
+    "array_length(array_repeat(price, 1000000 + trade_id_length))",
+    "array_length(array_resize([price], 1000000 + trade_id_length))",
+    "length(repeat('x', 1000000000))",
+    "array_length(generate_series(1, 1000000000))",
+    "length(repeat(repeat(repeat('x', 8000), 8000), 8000))",
+];
+
+#[test]
+fn no_function_makes_more_than_a_query_may_hold() {
+    let mut job = Job::new();
+    job.run(10, 100);
+    job.commit();
+    let engine = live(&job);
+    let of = "(SELECT *, length(trade_id) AS trade_id_length FROM trades)";
+    for swelling in FUNCTIONS_THAT_SWELL {
+        let sql = format!("SELECT sum({swelling}) FROM {of}");
+        let error = ask(&engine, Request::new(&*sql)).unwrap_err();
+        assert_eq!(error.code(), "limit_memory", "{sql}: {error}");
+    }
+    // What doubles is stopped on its way.
+    for (double, size) in
+        [("x || x", "length"), ("concat(x, x)", "length"), ("[x, x]", "cardinality")]
+    {
+        let mut sql = "SELECT symbol AS x FROM trades".to_owned();
+        for _ in 0..24 {
+            sql = format!("SELECT {double} AS x FROM ({sql})");
+        }
+        let error = ask(&engine, Request::new(format!("SELECT sum({size}(x)) FROM ({sql})")));
+        let error = error.unwrap_err();
+        assert_eq!(error.code(), "limit_memory", "{double}: {error}");
+    }
+}
+
+#[test]
+fn what_is_done_twice_is_done_twice() {
+    let mut job = Job::new();
+    job.run(5, 40);
+    let engine = live(&job);
+    let one = "SELECT 0 * length(symbol) + 1 AS x, 0 * length(venue) + 10 AS y FROM trades LIMIT 1";
+    let steps = [
+        ("x + 1 AS x, y + x AS y", "4", "16"),
+        ("x + x AS x, y", "8", "10"),
+        ("y AS x, x AS y", "10", "1"),
+        ("2 * x AS x, x + y AS y", "8", "17"),
+    ];
+    for (step, x, y) in steps {
+        for between in ["", " WHERE x > -1", " ORDER BY x", " LIMIT 3"] {
+            let mut sql = one.to_owned();
+            for _ in 0..3 {
+                sql = format!("SELECT {step} FROM ({sql}){between}");
+            }
+            let texts = "CAST(x AS VARCHAR) AS x, CAST(y AS VARCHAR) AS y";
+            let found = rows(&engine, &format!("SELECT {texts} FROM ({sql})"));
+            assert_eq!(found, [format!(r#"{{"x":"{x}","y":"{y}"}}"#)], "{sql}");
+        }
+    }
+}
+
+#[test]
+fn what_is_added_is_exact_or_refused() {
+    let mut job = Job::new();
+    job.run(5, 40);
+    let engine = live(&job);
+    let nines = "CAST('90000000000000000000000000000000000000' AS DECIMAL(38, 0))";
+    let long = "9223372036854775807";
+    let added = [
+        // As a total, in groups, and in a window that moves.
+        (format!("sum({nines})"), None),
+        (format!("sum({long})"), None),
+        (
+            "avg(CAST('9000000000000000000000000000000000' AS DECIMAL(38, 0)))".to_owned(),
+            Some("9000000000000000000000000000000000"),
+        ),
+        (
+            "sum(CASE WHEN n % 2 = 0 THEN 9223372036854775807 ELSE -9223372036854775807 END)"
+                .to_owned(),
+            Some("0"),
+        ),
+        ("sum(CAST(n AS DECIMAL(20, 2)) * 0.25)".to_owned(), Some("13.75")),
+        ("avg(CAST(n AS DECIMAL(38, 0)))".to_owned(), Some("5.5")),
+        ("sum(n) FILTER (WHERE n > 8)".to_owned(), Some("19")),
+        ("sum(CASE WHEN n < 3 THEN n END)".to_owned(), Some("3")),
+        ("sum(CASE WHEN n > 99 THEN n END)".to_owned(), Some("null")),
+        ("avg(CASE WHEN n > 99 THEN CAST(n AS DECIMAL(38, 0)) END)".to_owned(), Some("null")),
+    ];
+    let from = "(SELECT row_number() OVER () AS n FROM trades LIMIT 10)";
+    for (added, expected) in added {
+        for sql in [
+            format!("SELECT {added} AS x FROM {from}"),
+            format!("SELECT {added} AS x FROM {from} GROUP BY n < 0"),
+            format!(
+                "SELECT min(x) AS x FROM (SELECT n, {added} OVER (ORDER BY n ROWS BETWEEN 9 PRECEDING AND CURRENT ROW) AS x FROM {from}) WHERE n = 10"
+            ),
+        ] {
+            match (expected, ask(&engine, Request::new(&*sql))) {
+                (None, Err(error)) => {
+                    assert_eq!(error.code(), "cannot_compute", "{sql}: {error}");
+                    assert!(error.to_string().contains("CAST"), "{error}");
+                }
+                (Some(expected), Ok(answer)) => {
+                    let found = lines(&answer);
+                    let [found] = &found[..] else { panic!("{sql}: {found:?}") };
+                    let value = found.trim_start_matches(r#"{"x":"#).trim_matches(['"', '}']);
+                    let value = match value.split_once('.') {
+                        Some((whole, part)) => {
+                            format!("{whole}.{}", part.trim_end_matches('0'))
+                        }
+                        None => value.to_owned(),
+                    };
+                    assert_eq!(value.trim_end_matches('.'), expected, "{sql}");
+                }
+                (_, other) => panic!("{sql}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_answer_as_they_do_without_a_guard() {
+    let job = Job::new();
+    let engine = live(&job);
+    let answers = [
+        ("repeat('ab', 3)", "ababab"),
+        ("lpad('7', 3, '0')", "007"),
+        ("'a' || 'b' || 1", "ab1"),
+        ("replace('a-b', '-', '/')", "a/b"),
+        ("array_to_string(range(1, 4), ',')", "1,2,3"),
+        ("array_to_string([1, 2] || [3], ',')", "1,2,3"),
+        ("coalesce(NULL, 'x')", "x"),
+        ("CAST(power(2, 10) AS BIGINT)", "1024"),
+        ("regexp_replace('aa', 'a', 'b', 'g')", "bb"),
+        ("date_part('year', TIMESTAMP '2024-08-09')", "2024"),
+        ("named_struct('a', 5)['a']", "5"),
+    ];
+    for (sql, expected) in answers {
+        let found = rows(&engine, &format!("SELECT CAST({sql} AS VARCHAR) AS answer"));
+        assert_eq!(format!("{found:?}").matches(expected).count(), 1, "{sql}: {found:?}");
+    }
+    let named = answer(&engine, "SELECT symbol || '!', upper(symbol) FROM trades");
+    let names: Vec<&str> = named.schema.fields().iter().map(|it| it.name().as_str()).collect();
+    assert_eq!(names, ["trades.symbol || Utf8(\"!\")", "upper(trades.symbol)"]);
+}
+
 #[test]
 fn a_lake_opened_for_reading_answers_without_a_job() {
     let mut job = Job::new();

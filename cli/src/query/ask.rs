@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use k2_serve::{Answer, Engine, ErrorKind, Format, Request, write_rows};
+use k2_serve::{Answer, Engine, ErrorKind, Format, Request, STACK_BYTES, write_rows};
 use k2_sinks::{Lake, LakeConfig};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -67,7 +67,10 @@ impl Tables {
     pub fn open(directory: &Path) -> Result<Self> {
         let lake = Lake::open_read_only(LakeConfig::new(directory, SINK_ID))?;
         let settings = Settings::kept(directory, Layers::default())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()?;
         let engine = Engine::offline(Arc::new(lake), settings.engine_config());
         Ok(Self { engine: engine.map_err(failure_of)?, runtime })
     }

@@ -21,8 +21,8 @@ use crate::config::Limits;
 use crate::error::Result;
 use crate::functions::finality::FINAL;
 use crate::memory::QueryMemory;
+use crate::planning;
 use crate::session;
-use crate::statement;
 use crate::tables::stored::StoredTable;
 
 /// A query that reads fewer rows than this runs on one thread: handing them over costs more.
@@ -34,9 +34,8 @@ pub(super) async fn planned(
     statement: Statement,
 ) -> Result<(SessionState, LogicalPlan)> {
     let state = scope.session();
-    let plan = state.statement_to_plan(statement).await.map_err(failed)?;
-    statement::check(&plan)?;
-    let plan = state.optimize(&plan).map_err(failed)?;
+    let plan = planning::plan_of(&state, statement).await?;
+    let plan = planning::optimized(&state, &plan)?;
     Ok((state, plan))
 }
 

@@ -1,7 +1,11 @@
-//! The functions that the definitions of views are written with.
+//! The functions that the definitions of views are written with, and what all functions are held to.
 
 pub(crate) mod bar;
 pub(crate) mod covered;
+pub(crate) mod exact;
 pub(crate) mod finality;
+pub(crate) mod guarded;
+mod made;
+mod totals;
 pub(crate) mod twap;
 pub(crate) mod window;

@@ -52,7 +52,7 @@ fn state_of(error: &Error) -> &'static str {
         "not_supported" => "0A000",
         // As for any statement that writes in a transaction that is read-only.
         "not_a_query" => "25006",
-        "query_too_long" => "54001",
+        "query_too_long" | "query_too_complex" => "54001",
         "limit_memory" | "crowded" => "53200",
         "limit_time" => "57014",
         "cannot_compute" if error.message().to_lowercase().contains("divide by zero") => "22012",

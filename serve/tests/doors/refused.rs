@@ -114,3 +114,64 @@ fn hostile_questions_are_refused_and_the_process_lives() {
     assert_eq!(client.tags("SELECT 1"), "TDCZ");
     assert!(flights.ask("SELECT 1").is_ok());
 }
+
+/// `SELECT` in `SELECT` in the form of `with`, where `@` stands for the inner one.
+fn nested(times: usize, with: &str) -> String {
+    (0..times).fold("SELECT 1 AS x".to_owned(), |inner, _| with.replace('@', &inner))
+}
+
+#[test]
+fn questions_that_are_hard_to_plan_are_answered_or_refused_in_time() {
+    let job = Job::new();
+    let doors = open(&live(&job), &Access::open());
+    let forms = [
+        "SELECT x FROM (@)",
+        "SELECT (@) AS x",
+        "SELECT 1 AS x WHERE EXISTS (@)",
+        "SELECT 1 AS x WHERE 1 IN (@)",
+        "SELECT CASE WHEN (@) > 0 THEN 1 ELSE 2 END AS x",
+        "SELECT 1 AS x FROM (SELECT 1 AS y) AS a JOIN (@) AS b ON a.y = b.x",
+        "(@) UNION ALL SELECT 1",
+    ];
+    let mut hard = vec![nested(10, "SELECT (@) + (@) AS x")];
+    for form in forms {
+        assert_eq!(post_sql(&doors, &nested(8, form), &[]).0, 200, "{form}");
+        hard.extend([16, 24, 28, 31].map(|times| nested(times, form)));
+    }
+    let chain = |head: &str, part: &str| head.to_owned() + &part.repeat(60_000 / part.len());
+    hard.extend([
+        chain("SELECT 1", " UNION ALL SELECT 1"),
+        chain("SELECT 1", " EXCEPT SELECT 1"),
+        chain("SELECT 1", "+1"),
+        chain("SELECT 1", "::INT"),
+        chain("SELECT [1]", "[1]"),
+        chain("SELECT 1 WHERE true", " AND true"),
+        chain("SELECT count(*) FROM (SELECT 1)", ",(SELECT 1)"),
+    ]);
+    // As long as they may be.
+    hard.extend([
+        "SELECT 1".to_owned() + &"+1".repeat(490),
+        "SELECT 1".to_owned() + &"::INT".repeat(490),
+        "SELECT length(symbol)".to_owned() + &"+1".repeat(490) + " FROM trades",
+        "SELECT 1 FROM trades WHERE true".to_owned() + &" OR sequence = 5".repeat(245),
+        "SELECT 1".to_owned() + &" UNION ALL SELECT 1".repeat(245),
+        "SELECT 1".to_owned() + &" EXCEPT SELECT 1".repeat(45),
+    ]);
+    // A name for each step, which stands for the step before twice, or in an expression, or once.
+    for (count, step) in [
+        (20, "SELECT a.x FROM @ AS a JOIN @ AS b ON a.x = b.x"),
+        (60, "SELECT (SELECT x FROM @) AS x"),
+        (1_500, "SELECT x + 1 AS x FROM @"),
+    ] {
+        let steps = (0..count)
+            .map(|nth| format!(", c{} AS ({})", nth + 1, step.replace('@', &format!("c{nth}"))));
+        let steps: String = steps.collect();
+        hard.push(format!("WITH c0 AS (SELECT 1 AS x){steps} SELECT x FROM c{count}"));
+    }
+    for sql in hard {
+        let (status, _, body) = post_sql(&doors, &sql, &[]);
+        let start: String = sql.chars().take(80).collect();
+        assert!([200, 400].contains(&status), "{status} {body}: {start}");
+    }
+    assert_eq!(post_sql(&doors, "SELECT 1", &[]).0, 200);
+}

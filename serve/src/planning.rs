@@ -1,0 +1,108 @@
+//! From a statement to a plan, within bounds.
+//!
+//! To plan is work that cannot be interrupted, and what it takes is not told by the length of a
+//! question: the optimiser looks at a query inside an expression twice at each of its steps, so that
+//! each further level doubles its time, and a name that stands for a query is that query wherever it
+//! stands. So a plan is measured before it is optimised. And a query in a query takes a lot of stack,
+//! which a thread that answers does not have.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::parser::Statement;
+
+use crate::engine::failed;
+use crate::error::{Error, Result};
+use crate::statement;
+
+/// Steps of a plan, those of a query in an expression counted twice for each level that it is deep.
+/// It takes about 10 µs to plan one.
+const STEPS_MAX: usize = 20_000;
+/// Steps that may stand one on the other.
+const DEPTH_MAX: usize = 1_000;
+
+/// The stack of a thread that answers; where less than half of it is left, planning takes another.
+/// Memory is taken only of what is used.
+pub const STACK_BYTES: usize = 32 << 20;
+
+/// The plan of `statement` as it stands.
+pub(crate) async fn plan_of(state: &SessionState, statement: Statement) -> Result<LogicalPlan> {
+    let planning = OnLargeStack(Box::pin(state.statement_to_plan(statement)));
+    let plan = planning.await.map_err(failed)?;
+    statement::check(&plan)?;
+    measure(&plan)?;
+    Ok(plan)
+}
+
+/// The plan that runs.
+pub(crate) fn optimized(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan> {
+    on_large_stack(|| state.optimize(plan)).map_err(failed)
+}
+
+fn on_large_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_BYTES / 2, STACK_BYTES, work)
+}
+
+/// A future that is polled with a large stack.
+struct OnLargeStack<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for OnLargeStack<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        on_large_stack(|| self.0.as_mut().poll(context))
+    }
+}
+
+/// Refuses a plan that would take too long to optimise.
+fn measure(plan: &LogicalPlan) -> Result<()> {
+    let mut steps = 0_usize;
+    let mut queries = vec![(Arc::new(plan.clone()), 1_usize, 0_usize)];
+    while let Some((query, weight, above)) = queries.pop() {
+        let mut nodes = vec![(&*query, above)];
+        while let Some((node, depth)) = nodes.pop() {
+            steps = steps.saturating_add(weight);
+            if steps > STEPS_MAX {
+                return Err(too_complex("has more steps than can be planned in time")
+                    .with_hint("ask in several questions, or join instead of nesting queries"));
+            }
+            if depth > DEPTH_MAX {
+                return Err(too_complex(&format!("has more than {DEPTH_MAX} steps in a row"))
+                    .with_hint("ask in several questions"));
+            }
+            nodes.extend(node.inputs().into_iter().map(|input| (input, depth + 1)));
+            for inner in queries_in(node)? {
+                queries.push((inner, weight.saturating_mul(2), depth + 1));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_complex(what: &str) -> Error {
+    Error::bad_request("query_too_complex", format!("answer a query: its plan {what}"))
+}
+
+/// The queries in the expressions of a step.
+fn queries_in(node: &LogicalPlan) -> Result<Vec<Arc<LogicalPlan>>> {
+    let mut found = Vec::new();
+    let visited = node.apply_expressions(|expr| {
+        expr.apply(|part| {
+            let query = match part {
+                Expr::ScalarSubquery(query) => Some(query),
+                Expr::Exists(exists) => Some(&exists.subquery),
+                Expr::InSubquery(in_query) => Some(&in_query.subquery),
+                Expr::SetComparison(comparison) => Some(&comparison.subquery),
+                _ => None,
+            };
+            found.extend(query.map(|query| query.subquery.clone()));
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    visited.map_err(failed)?;
+    Ok(found)
+}
