@@ -36,6 +36,7 @@ mod pinned;
 mod placed;
 mod planning;
 mod request;
+mod rewriting;
 mod schema;
 mod secret;
 mod session;

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 
 use crate::engine::failed;
@@ -75,9 +75,13 @@ fn measure(plan: &LogicalPlan) -> Result<()> {
                     .with_hint("ask in several questions"));
             }
             nodes.extend(node.inputs().into_iter().map(|input| (input, depth + 1)));
-            for inner in queries_in(node)? {
-                queries.push((inner, weight.saturating_mul(2), depth + 1));
-            }
+            let visited = node.apply_subqueries(|inner| {
+                if let LogicalPlan::Subquery(inner) = inner {
+                    queries.push((inner.subquery.clone(), weight.saturating_mul(2), depth + 1));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+            visited.map_err(failed)?;
         }
     }
     Ok(())
@@ -85,24 +89,4 @@ fn measure(plan: &LogicalPlan) -> Result<()> {
 
 fn too_complex(what: &str) -> Error {
     Error::bad_request("query_too_complex", format!("answer a query: its plan {what}"))
-}
-
-/// The queries in the expressions of a step.
-fn queries_in(node: &LogicalPlan) -> Result<Vec<Arc<LogicalPlan>>> {
-    let mut found = Vec::new();
-    let visited = node.apply_expressions(|expr| {
-        expr.apply(|part| {
-            let query = match part {
-                Expr::ScalarSubquery(query) => Some(query),
-                Expr::Exists(exists) => Some(&exists.subquery),
-                Expr::InSubquery(in_query) => Some(&in_query.subquery),
-                Expr::SetComparison(comparison) => Some(&comparison.subquery),
-                _ => None,
-            };
-            found.extend(query.map(|query| query.subquery.clone()));
-            Ok(TreeNodeRecursion::Continue)
-        })
-    });
-    visited.map_err(failed)?;
-    Ok(found)
 }

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 use datafusion::optimizer::AnalyzerRule;
 use k2_model::InstrumentTable;
+
+use crate::rewriting::with_parts_rewritten;
 
 /// Raw symbol → the canonical symbols that it is at some venue, itself left out.
 #[derive(Debug)]
@@ -79,14 +80,6 @@ impl AnalyzerRule for Spellings {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| self.rewrite(expr))?;
-                Ok(rewritten.update_data(|expr| name.restore(expr)))
-            })
-        })?;
-        Ok(rewritten.data)
+        with_parts_rewritten(plan, |expr| self.rewrite(expr))
     }
 }

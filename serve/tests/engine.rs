@@ -75,6 +75,11 @@ fn rows(engine: &Engine, sql: &str) -> Vec<String> {
     lines(&answer(engine, sql))
 }
 
+/// `inner` in itself so many times in the form of `with`, where `@` stands for the inner one.
+fn nested(inner: &str, times: usize, with: &str) -> String {
+    (0..times).fold(inner.to_owned(), |inner, _| with.replace('@', &inner))
+}
+
 fn all_of(view: &str) -> String {
     format!("SELECT * FROM {view}")
 }
@@ -451,10 +456,8 @@ fn no_function_makes_more_than_a_query_may_hold() {
     for (double, size) in
         [("x || x", "length"), ("concat(x, x)", "length"), ("[x, x]", "cardinality")]
     {
-        let mut sql = "SELECT symbol AS x FROM trades".to_owned();
-        for _ in 0..24 {
-            sql = format!("SELECT {double} AS x FROM ({sql})");
-        }
+        let doubled = format!("SELECT {double} AS x FROM (@)");
+        let sql = nested("SELECT symbol AS x FROM trades", 24, &doubled);
         let error = ask(&engine, Request::new(format!("SELECT sum({size}(x)) FROM ({sql})")));
         let error = error.unwrap_err();
         assert_eq!(error.code(), "limit_memory", "{double}: {error}");
@@ -475,10 +478,7 @@ fn what_is_done_twice_is_done_twice() {
     ];
     for (step, x, y) in steps {
         for between in ["", " WHERE x > -1", " ORDER BY x", " LIMIT 3"] {
-            let mut sql = one.to_owned();
-            for _ in 0..3 {
-                sql = format!("SELECT {step} FROM ({sql}){between}");
-            }
+            let sql = nested(one, 3, &format!("SELECT {step} FROM (@){between}"));
             let texts = "CAST(x AS VARCHAR) AS x, CAST(y AS VARCHAR) AS y";
             let found = rows(&engine, &format!("SELECT {texts} FROM ({sql})"));
             assert_eq!(found, [format!(r#"{{"x":"{x}","y":"{y}"}}"#)], "{sql}");

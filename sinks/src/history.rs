@@ -264,18 +264,18 @@ impl History {
     /// Whether a snapshot was there in earlier metadata, of a table that has lost it and does not say
     /// so. Reads those that are still named, newest first, up to one that has lost nothing.
     fn had_before(&self, table: &iceberg::table::Table, id: i64) -> bool {
-        let log = table.metadata().metadata_log().iter().rev();
-        let mut is_whole = !is_cut(table.metadata());
-        for entry in log {
-            if is_whole {
-                break;
-            }
+        if !is_cut(table.metadata()) {
+            return false;
+        }
+        for entry in table.metadata().metadata_log().iter().rev() {
             let before = TableMetadata::read_from(table.file_io(), &entry.metadata_file);
             let Ok(before) = self.threads.block_on(before) else { break };
             if before.snapshot_by_id(id).is_some() || had(&before, id) {
                 return true;
             }
-            is_whole = !is_cut(&before);
+            if !is_cut(&before) {
+                break;
+            }
         }
         false
     }

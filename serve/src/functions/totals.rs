@@ -127,13 +127,17 @@ struct Total {
 }
 
 impl Total {
-    /// `None` if it has more than 128 bits.
-    fn plus(self, sum: i128, count: u64) -> Option<Self> {
-        Some(Self { sum: self.sum.checked_add(sum)?, count: self.count + count })
+    /// `None` if it would have more than 128 bits.
+    fn add(&mut self, sum: i128, count: u64) -> Option<()> {
+        self.sum = self.sum.checked_add(sum)?;
+        self.count += count;
+        Some(())
     }
 
-    fn minus(self, value: i128) -> Option<Self> {
-        Some(Self { sum: self.sum.checked_sub(value)?, count: self.count - 1 })
+    fn take_away(&mut self, value: i128) -> Option<()> {
+        self.sum = self.sum.checked_sub(value)?;
+        self.count -= 1;
+        Some(())
     }
 }
 
@@ -203,11 +207,7 @@ impl GroupsAccumulator for Totals {
     ) -> Result<()> {
         self.totals.resize(total, Total::default());
         let totals = &mut self.totals;
-        let added = each(values, filter, |row, value| {
-            let total = &mut totals[groups[row]];
-            *total = total.plus(value, 1)?;
-            Some(())
-        })?;
+        let added = each(values, filter, |row, value| totals[groups[row]].add(value, 1))?;
         added.ok_or_else(|| self.exact.too_large())
     }
 
@@ -228,11 +228,7 @@ impl GroupsAccumulator for Totals {
     ) -> Result<()> {
         self.totals.resize(total, Total::default());
         let totals = &mut self.totals;
-        let added = each_state(values, |row, sum, count| {
-            let total = &mut totals[groups[row]];
-            *total = total.plus(sum, count)?;
-            Some(())
-        })?;
+        let added = each_state(values, |row, sum, count| totals[groups[row]].add(sum, count))?;
         added.ok_or_else(|| self.exact.too_large())
     }
 
@@ -269,29 +265,17 @@ impl One {
     pub(super) fn new(exact: Exact) -> Self {
         Self { exact, total: Total::default() }
     }
-
-    fn moved(
-        &mut self,
-        values: &[ArrayRef],
-        step: impl Fn(Total, i128) -> Option<Total>,
-    ) -> Result<()> {
-        let mut total = self.total;
-        let moved = each(values, None, |_, value| {
-            total = step(total, value)?;
-            Some(())
-        })?;
-        self.total = total;
-        moved.ok_or_else(|| self.exact.too_large())
-    }
 }
 
 impl Accumulator for One {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.moved(values, |total, value| total.plus(value, 1))
+        let added = each(values, None, |_, value| self.total.add(value, 1))?;
+        added.ok_or_else(|| self.exact.too_large())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.moved(values, Total::minus)
+        let taken = each(values, None, |_, value| self.total.take_away(value))?;
+        taken.ok_or_else(|| self.exact.too_large())
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -312,12 +296,7 @@ impl Accumulator for One {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let mut total = self.total;
-        let added = each_state(states, |_, sum, count| {
-            total = total.plus(sum, count)?;
-            Some(())
-        })?;
-        self.total = total;
+        let added = each_state(states, |_, sum, count| self.total.add(sum, count))?;
         added.ok_or_else(|| self.exact.too_large())
     }
 }

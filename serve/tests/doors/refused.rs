@@ -7,8 +7,8 @@ use super::client::Client;
 use super::flight::Flights;
 use super::keys::post_sql;
 use super::open;
-use crate::live;
 use crate::support::Job;
+use crate::{live, nested};
 
 /// What each of them would be, if it were answered.
 const TRIES: [&str; 39] = [
@@ -115,11 +115,6 @@ fn hostile_questions_are_refused_and_the_process_lives() {
     assert!(flights.ask("SELECT 1").is_ok());
 }
 
-/// `SELECT` in `SELECT` in the form of `with`, where `@` stands for the inner one.
-fn nested(times: usize, with: &str) -> String {
-    (0..times).fold("SELECT 1 AS x".to_owned(), |inner, _| with.replace('@', &inner))
-}
-
 #[test]
 fn questions_that_are_hard_to_plan_are_answered_or_refused_in_time() {
     let job = Job::new();
@@ -133,10 +128,11 @@ fn questions_that_are_hard_to_plan_are_answered_or_refused_in_time() {
         "SELECT 1 AS x FROM (SELECT 1 AS y) AS a JOIN (@) AS b ON a.y = b.x",
         "(@) UNION ALL SELECT 1",
     ];
-    let mut hard = vec![nested(10, "SELECT (@) + (@) AS x")];
+    let one = "SELECT 1 AS x";
+    let mut hard = vec![nested(one, 10, "SELECT (@) + (@) AS x")];
     for form in forms {
-        assert_eq!(post_sql(&doors, &nested(8, form), &[]).0, 200, "{form}");
-        hard.extend([16, 24, 28, 31].map(|times| nested(times, form)));
+        assert_eq!(post_sql(&doors, &nested(one, 8, form), &[]).0, 200, "{form}");
+        hard.extend([16, 24, 28, 31].map(|times| nested(one, times, form)));
     }
     let chain = |head: &str, part: &str| head.to_owned() + &part.repeat(60_000 / part.len());
     hard.extend([
