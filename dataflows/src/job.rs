@@ -88,7 +88,7 @@ impl Job {
         let start = IngestStart {
             epoch: lake.next_epoch(),
             offsets: position.offsets.clone(),
-            stored: lake.table_offsets(Table::Gaps),
+            stages: vec![lake.table_offsets(Table::Gaps), lake.furthest_offsets()],
             marks: saved.marks.clone(),
         };
         let keys = &options.config;

@@ -180,9 +180,15 @@ pub struct IngestConfig {
 pub struct IngestStart {
     pub epoch: Time,
     pub offsets: Offsets,
-    /// The gap log goes up to here, beyond `offsets`: a run died between two tables. An epoch ends
-    /// here, so that what cancels out within an epoch is either all in the log or not at all.
-    pub stored: Offsets,
+    /// How far tables go beyond `offsets`, because a run died between two of them; each stage is
+    /// beyond the ones before. All inputs are read up to a stage, and an epoch ends there, before
+    /// any input goes further:
+    ///
+    /// * What cancels out within an epoch is either all in the gap log or not at all, if the log
+    ///   ends at a stage.
+    /// * `SOURCE-3`: a record that is in a table stays the first of its number, though another with
+    ///   that number is in another input, and this run reads them in another order.
+    pub stages: Vec<Offsets>,
     pub marks: BTreeMap<Origin, SourceMark>,
 }
 

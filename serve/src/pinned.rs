@@ -88,7 +88,7 @@ impl Pinned {
         let is_ahead = self.cold.tables.get(&table).is_some_and(|pin| pin.is_ahead);
         let offsets = match &self.as_of {
             Some(as_of) => &as_of.offsets,
-            None if is_ahead => &self.cold.position.offsets,
+            None if is_ahead => self.offsets(),
             None => return None,
         };
         Some(Arc::new(offsets.clone()))

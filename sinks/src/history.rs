@@ -10,8 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use iceberg::spec::{SnapshotRef, TableMetadata};
+use k2_model::Nanos;
 use k2_model::time::NANOS_PER_MILLI;
-use k2_model::{Nanos, Offsets};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pin::{ColdPin, TablePin};
@@ -162,7 +162,7 @@ impl History {
                 (Table::ANCHOR, _) | (_, None) => false,
                 (_, Some(snapshot)) => {
                     let own = position_at(loaded.metadata(), snapshot.snapshot_id())?;
-                    is_beyond(&own.offsets, &position.offsets)
+                    own.is_beyond(&position)
                 }
             };
             let pin = TablePin::load_at(loaded.clone(), table.as_str(), snapshot);
@@ -347,11 +347,6 @@ fn newest_up_to<'a>(
         }
     }
     Ok(None)
-}
-
-/// Whether `own` has anything that `other` has not.
-fn is_beyond(own: &Offsets, other: &Offsets) -> bool {
-    own.iter().any(|(origin, next)| next > other.next(origin))
 }
 
 fn place_of(snapshot: &SnapshotRef) -> Place {

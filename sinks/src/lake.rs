@@ -7,6 +7,7 @@
 //!   first the tables that have rows in it, then the anchor, whose summary moves the job on.
 //! * `LAKE-1`: a batch that the anchor has is in every table; the other tables may be ahead.
 //! * `LAKE-2`: a pin is published after its commits were read back, never before.
+//! * `LAKE-3`: no table's offsets go back, in any partition, whatever the batches are cut like.
 //!
 //! Every call blocks on an own runtime, so none may be made from asynchronous code.
 
@@ -128,6 +129,12 @@ impl Lake {
     /// What of each origin is in `table`: its own offsets or the anchor's, whichever is further.
     pub fn table_offsets(&self, table: Table) -> Offsets {
         self.read(|version| version.offsets[&table].clone())
+    }
+
+    /// What of each origin is in any table.
+    pub fn furthest_offsets(&self) -> Offsets {
+        let furthest = |all: Offsets, own: &Offsets| all.furthest(own);
+        self.read(|version| version.offsets.values().fold(Offsets::default(), furthest))
     }
 
     /// The lowest epoch that no table has a row of.
@@ -315,11 +322,15 @@ impl Lake {
         batch: &Sealed,
     ) -> Result<iceberg::table::Table> {
         let expected = &standings.positions[&table];
+        // `LAKE-3`: a crash may have left the table ahead in partitions that this batch has not
+        // come as far in.
+        let offsets = expected.offsets.clone().furthest(&next.offsets);
+        let next = TablePosition { offsets, ..next.clone() };
         let standing = self.committer().append(&Append {
             table,
             uuid: self.uuids[&table],
             files: batch.files.get(&table).map_or(&[], Vec::as_slice),
-            judge: &|found| judge_batch(table.as_str(), expected, next, found),
+            judge: &|found| judge_batch(table.as_str(), expected, &next, found),
         })?;
         standings.positions.insert(table, standing.position);
         Ok(standing.table)

@@ -86,12 +86,15 @@ pub(crate) struct Version {
 
 impl Version {
     pub(crate) fn of(
-        tables: BTreeMap<Table, TablePin>,
+        mut tables: BTreeMap<Table, TablePin>,
         positions: &BTreeMap<Table, TablePosition>,
         state: Option<Vec<u8>>,
         threads: &Arc<Threads>,
     ) -> Self {
         let anchor = &positions[&Table::ANCHOR];
+        for (table, pin) in &mut tables {
+            pin.is_ahead = positions[table].is_beyond(anchor);
+        }
         let position = Arc::new(JobPosition {
             incarnation: anchor.incarnation,
             commit_id: anchor.commit_id,

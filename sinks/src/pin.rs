@@ -47,8 +47,8 @@ pub struct TablePin {
     pub files: Arc<[Arc<PlannedFile>]>,
     pub rows: u64,
     pub bytes: u64,
-    /// It has rows beyond the position of the pin, which are not a part of that moment. Only told
-    /// of earlier moments.
+    /// It has rows beyond the position of the pin, which are not a part of that moment: a crash
+    /// left them, or the anchor's commit was still to come.
     pub is_ahead: bool,
 }
 

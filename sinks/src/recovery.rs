@@ -71,6 +71,11 @@ impl TablePosition {
         })
     }
 
+    /// Whether there are rows here that `other` has not come to.
+    pub(crate) fn is_beyond(&self, other: &Self) -> bool {
+        self.offsets.iter().any(|(origin, next)| next > other.offsets.next(origin))
+    }
+
     /// Whether `found` is this very commit.
     pub(crate) fn is_same_commit(&self, found: &Self) -> bool {
         (self.incarnation, self.commit_id, self.upper)

@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use k2_harness::answers::Asker;
 use k2_harness::generator::Flaws;
+use k2_harness::job::Recording;
 use k2_sinks::failpoint::FAILPOINTS;
 
-use crate::support::{Case, Dice, Expected, FLAWS, market};
+use crate::support::{Case, Dice, Expected, FLAWS, VENUE, market};
 
 const KILLS: usize = 100;
 /// Kills in one directory, before its job may run to its end.
 const KILLS_EACH: usize = 8;
 const MESSAGES: u64 = 12_000;
+/// Another recording of the feed, that is read first if it is there.
+const COPY: &str = "copy.ndjson";
 /// Where the child finds its input and its tables.
 const DIR: &str = "K2_END_TO_END_DIR";
-/// How many workers it has, and how long its blocks are.
+/// How many workers it has, and how long its blocks and its batches are.
 const SHAPE: &str = "K2_END_TO_END_SHAPE";
 
 /// Not a test: what the child does.
@@ -24,9 +27,14 @@ const SHAPE: &str = "K2_END_TO_END_SHAPE";
 fn job() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let shape = std::env::var(SHAPE).unwrap();
-    let (workers, block_bytes) = shape.split_once('x').unwrap();
-    let setup = Case::setup_in(Path::new(&dir)).workers(workers.parse().unwrap());
-    let setup = setup.block_bytes(block_bytes.parse().unwrap()).batch_bytes(100_000);
+    let shape: Vec<usize> = shape.split('x').map(|number| number.parse().unwrap()).collect();
+    let [workers, block_bytes, batch_bytes] = shape.try_into().unwrap();
+    let setup = Case::setup_in(Path::new(&dir)).workers(workers).block_bytes(block_bytes);
+    let mut setup = setup.batch_bytes(batch_bytes as u64);
+    let copy = Recording { venue: VENUE, path: Path::new(&dir).join(COPY) };
+    if copy.path.exists() {
+        setup.inputs.insert(0, copy);
+    }
     setup.run().unwrap();
 }
 
@@ -71,7 +79,8 @@ fn is_killed(status: ExitStatus) -> bool {
 fn shape(dice: &mut Dice) -> String {
     let workers = dice.pick(&[1, 2, 3]);
     let block_bytes = dice.pick(&[900, 7_000, 40_000]);
-    format!("{workers}x{block_bytes}")
+    let batch_bytes = dice.pick(&[30_000, 100_000, 300_000]);
+    format!("{workers}x{block_bytes}x{batch_bytes}")
 }
 
 #[test]
@@ -113,6 +122,23 @@ fn a_hundred_kills_lose_and_double_nothing() {
         seed += 1;
     }
     eprintln!("{kills} kills in {} directories", seed - 20);
+}
+
+/// `SOURCE-3`. A second recording has come when the next process starts, and its copies go before those of the
+/// first, some of which are in a table already.
+#[test]
+fn what_a_crash_left_in_a_table_stays_the_first_of_its_number() {
+    // Nothing that opens a gap: up to the end of the log of gaps everything is read first anyway.
+    let flaws = Flaws { missing_per_million: 0, late_per_million: 0, ..FLAWS };
+    let bytes = market(MESSAGES, 44, Flaws { reordered_per_million: 0, ..flaws });
+    let case = Case::new(&bytes);
+    let dir = case.dir.path();
+    let died = spawn(dir, "2x7000x100000", Some("commit.before-anchor:3")).wait().unwrap();
+    assert!(is_killed(died), "{died}");
+    Recording::write(dir, VENUE, COPY, &bytes);
+    let ended = spawn(dir, "2x7000x100000", None).wait().unwrap();
+    assert!(ended.success(), "{ended}");
+    Expected::of(&bytes).check_result(&Asker::offline(&case.data()), "two recordings");
 }
 
 /// Each run of missing numbers stands in the log once or not at all.

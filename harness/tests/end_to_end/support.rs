@@ -89,8 +89,9 @@ impl Expected {
     pub fn check_result(&self, found: &Asker, case: &str) {
         let lines = found.canonical_lines();
         if lines != self.lines {
+            let (expected, found) = (kinds_of(&self.lines), kinds_of(&lines));
             let differ = differences(&self.lines, &lines, 10).join("\n");
-            panic!("{case}: {} lines expected, {} found\n{differ}", self.lines.len(), lines.len());
+            panic!("{case}: lines expected: {expected:?}\nlines found: {found:?}\n{differ}");
         }
         let mut hash = ResultHash::default();
         lines.iter().for_each(|line| hash.add_line(line));
@@ -100,6 +101,15 @@ impl Expected {
             assert!(doubled.is_empty(), "{case}: {table} {doubled:?}");
         }
     }
+}
+
+/// How many of `lines` begin with each word.
+fn kinds_of(lines: &[String]) -> BTreeMap<&str, usize> {
+    let mut kinds = BTreeMap::new();
+    for kind in lines.iter().filter_map(|line| line.split('|').next()) {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
 }
 
 /// A directory that goes away with its owner.

@@ -29,8 +29,8 @@ pub(super) struct Reader {
     dealer: Dealer,
     rejects: RejectWatch,
     stop: Stop,
-    /// How far the gap log goes.
-    stored: Offsets,
+    /// How far tables go, see [`IngestStart::stages`].
+    stages: Vec<Offsets>,
     pace: Option<Pace>,
 }
 
@@ -76,7 +76,7 @@ impl Reader {
             inputs: inputs.into_iter().map(open).collect::<Result<_, _>>()?,
             rejects: dealer.config.rejects,
             pace: dealer.config.speed.map(pace),
-            stored: start.stored.clone(),
+            stages: start.stages.clone(),
             dealer,
             stop,
         })
@@ -133,16 +133,15 @@ impl Reader {
 
     /// Deals one block of the input whose next line is the oldest.
     fn read_block(&mut self) -> Result<bool, Error> {
-        let catches_up = self.catches_up();
-        let open =
-            self.inputs.iter().enumerate().filter(|(_, open)| self.is_turn(open, catches_up));
+        let stage = self.stage();
+        let open = self.inputs.iter().enumerate().filter(|(_, open)| self.left_of(open, stage) > 0);
         let oldest = open.filter_map(|(at, open)| Some((open.next?, at))).min();
         let Some((_, at)) = oldest else { return Ok(false) };
-        let lines = self.take_lines(at, None)?;
+        let lines = self.take_lines(at, stage, None)?;
         if lines.count > 0 && !self.deal(at, lines) {
             return Ok(false);
         }
-        self.close_full_epoch(catches_up);
+        self.close_full_epoch(stage);
         Ok(true)
     }
 
@@ -152,11 +151,11 @@ impl Reader {
         let mut worked = false;
         for at in 0..self.inputs.len() {
             while self.inputs[at].next.is_some_and(|next| next <= due) {
-                let catches_up = self.catches_up();
-                if !self.is_turn(&self.inputs[at], catches_up) {
+                let stage = self.stage();
+                if self.left_of(&self.inputs[at], stage) == 0 {
                     break;
                 }
-                let lines = self.take_lines(at, Some(due))?;
+                let lines = self.take_lines(at, stage, Some(due))?;
                 if lines.count == 0 {
                     break;
                 }
@@ -164,7 +163,7 @@ impl Reader {
                 if !self.deal(at, lines) {
                     return Ok(false);
                 }
-                self.close_full_epoch(catches_up);
+                self.close_full_epoch(stage);
             }
         }
         if worked {
@@ -174,47 +173,40 @@ impl Reader {
         Ok(worked)
     }
 
-    /// The next lines of an input, up to `due`, and only those stored if it has stored ones left.
-    fn take_lines(&mut self, at: usize, due: Option<Nanos>) -> Result<Lines, Error> {
-        let mut stored = self.stored_lines(&self.inputs[at]);
-        let is_unlimited = stored == 0;
+    /// The next lines of an input, up to `due` and up to the stage.
+    fn take_lines(&mut self, at: usize, stage: usize, due: Option<Nanos>) -> Result<Lines, Error> {
+        let mut left = self.left_of(&self.inputs[at], stage);
+        let is_limited = due.is_some() || left < u64::MAX;
         let mut is_wanted = |line: &[u8]| {
             let is_due = due.is_none_or(|due| recorded_time(line).is_none_or(|time| time <= due));
-            let is_wanted = is_due && (is_unlimited || stored > 0);
-            stored = stored.saturating_sub(u64::from(is_wanted));
+            let is_wanted = is_due && left > 0;
+            left -= u64::from(is_wanted);
             is_wanted
         };
-        let until: Option<Accept<'_>> =
-            if due.is_none() && is_unlimited { None } else { Some(&mut is_wanted) };
+        let until: Option<Accept<'_>> = if is_limited { Some(&mut is_wanted) } else { None };
         let lines = self.inputs[at].lines.next(self.dealer.config.block_bytes, until)?;
         self.inputs[at].note_next()?;
         Ok(lines)
     }
 
-    /// Lines of an input that are still to be read and of which some table has the rows already.
-    fn stored_lines(&self, open: &Open) -> u64 {
-        let next = open.lines.next_offset();
-        if open.next.is_some() {
-            self.stored.next(open.input.origin).saturating_sub(next)
-        } else {
-            0
+    /// `SOURCE-3`: the first stage that some input has lines left of; after the last there is no limit.
+    fn stage(&self) -> usize {
+        let has_left = |stage| self.inputs.iter().any(|open| self.left_of(open, stage) > 0);
+        (0..self.stages.len()).find(|&stage| has_left(stage)).unwrap_or(self.stages.len())
+    }
+
+    /// Lines that are there of an input up to a stage.
+    fn left_of(&self, open: &Open, stage: usize) -> u64 {
+        match self.stages.get(stage) {
+            _ if open.next.is_none() => 0,
+            None => u64::MAX,
+            Some(stage) => stage.next(open.input.origin).saturating_sub(open.lines.next_offset()),
         }
     }
 
-    /// Whether what an earlier run stored is still being read. It gets epochs of its own: a gap
-    /// that opens in one row and closes in another is then logged by one run, never by half.
-    fn catches_up(&self) -> bool {
-        self.inputs.iter().any(|open| self.stored_lines(open) > 0)
-    }
-
-    fn is_turn(&self, open: &Open, catches_up: bool) -> bool {
-        open.next.is_some() && (!catches_up || self.stored_lines(open) > 0)
-    }
-
-    /// Closes the open epoch if it is full, or if the job has caught up with it.
-    fn close_full_epoch(&mut self, was_behind: bool) {
-        let has_caught_up = was_behind && !self.catches_up();
-        if self.dealer.is_full() || has_caught_up {
+    /// Closes the open epoch if it is full, or if it has come to the end of `stage`.
+    fn close_full_epoch(&mut self, stage: usize) {
+        if self.dealer.is_full() || self.stage() > stage {
             self.dealer.close_epoch(false);
         }
     }

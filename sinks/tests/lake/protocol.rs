@@ -9,7 +9,9 @@ use crate::support::{
 };
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
-use k2_model::{DataType, Gap, GapCause, GapChange, Nanos, Stream};
+use k2_model::{
+    Coordinates, DataType, Gap, GapCause, GapChange, Nanos, Origin, Reject, RejectReason, Stream,
+};
 use k2_operators::MarketBatch;
 use k2_sinks::{ErrorKind, Lake, LakeConfig, Sealed, Status, Table};
 
@@ -339,6 +341,58 @@ fn a_crash_between_two_tables_leaves_the_one_ahead_and_says_so() {
     lake.commit(Sealed { files: [(Table::Trades, files)].into(), ..batch }).unwrap();
     assert_eq!(offsets_in(&lake.pin(), Table::Trades), numbers(0..30));
     assert_eq!(offsets_in(&lake.pin(), Table::Gaps), vec![0, 10]);
+}
+
+/// `LAKE-3`.
+#[test]
+fn a_table_that_is_ahead_stays_so_though_the_next_process_comes_less_far() {
+    let at = |partition: i32, number: u64| Coordinates {
+        origin: Origin::new("topic", partition),
+        offset: number,
+    };
+    let reject = |at: Coordinates| Reject {
+        venue: "BINANCE".into(),
+        raw: b"{}".to_vec(),
+        reason: RejectReason::MissingField,
+        detail: "p".into(),
+        ts_recv: None,
+        schema_id: None,
+        at,
+    };
+    // A batch with the messages below `next` of two partitions that are not in yet.
+    let batch = |lake: &Lake, lower: u64, upper: u64, next: [u64; 2]| {
+        let (from, stored) = (lake.position(), lake.table_offsets(Table::Rejects));
+        let origins = [0, 1].map(|partition| Origin::new("topic", partition));
+        let read = origins.iter().zip(next).zip(0..).flat_map(|((origin, next), partition)| {
+            (from.offsets.next(*origin)..next).map(move |number| at(partition, number))
+        });
+        let rows: Vec<Reject> = read.filter(|at| !stored.covers(*at)).map(reject).collect();
+        let files = lake.write_rejects(&batch_id(lower, upper), rows.iter().collect()).unwrap();
+        let offsets = origins.into_iter().zip(next).collect();
+        Sealed { lower, upper, offsets, state: Vec::new(), files: [(Table::Rejects, files)].into() }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (lake, catalog) = tricky(dir.path());
+    // The rejects get in; then everything fails until the process is gone.
+    catalog.on_updates(&[Trick::None]);
+    catalog.on_updates(&[Trick::FailBefore; 100]);
+    lake.commit(batch(&lake, 0, 10, [9, 2])).unwrap_err();
+    drop(lake);
+    // The next one reads the other partition first, and so ends its batch elsewhere.
+    let lake = claimed(dir.path());
+    assert!(lake.pin().tables[&Table::Rejects].is_ahead, "the anchor has nothing");
+    lake.commit(batch(&lake, 10, 20, [3, 6])).unwrap();
+    assert!(lake.pin().tables[&Table::Rejects].is_ahead, "the anchor has only 3 of 9");
+    drop(lake);
+    let lake = claimed(dir.path());
+    assert_eq!(lake.table_offsets(Table::Rejects).next(Origin::new("topic", 0)), 9);
+    lake.commit(batch(&lake, 20, 30, [12, 7])).unwrap();
+    let mut expected: Vec<i64> = (0..12).chain(0..7).collect();
+    expected.sort_unstable();
+    assert_eq!(offsets_in(&lake.pin(), Table::Rejects), expected);
+    let reader = Lake::open_read_only(LakeConfig::new(dir.path(), "reader")).unwrap();
+    assert!(!lake.pin().tables[&Table::Rejects].is_ahead, "the anchor has come up");
+    assert!(!reader.pin().tables[&Table::Rejects].is_ahead);
 }
 
 #[test]

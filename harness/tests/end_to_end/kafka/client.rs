@@ -20,6 +20,8 @@ use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::support::wait_until;
+
 /// Above anything that a sound broker takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 4;
@@ -362,8 +364,11 @@ fn partitions_say_where_they_begin_and_end_and_were_at_a_time(settings: &KafkaSe
         let (source, partition) = (origin.source(), origin.partition());
         deleted.add_partition_offset(source, partition, Offset::Offset(6)).unwrap();
     }
-    block_on(admin(settings).delete_records(&deleted, &AdminOptions::new())).unwrap();
-    assert!(is_everywhere(6, 10));
+    let deleted = block_on(admin(settings).delete_records(&deleted, &AdminOptions::new())).unwrap();
+    let refused: Vec<_> =
+        deleted.elements().into_iter().filter_map(|it| it.error().err()).collect();
+    assert_eq!(refused, []);
+    wait_until("the records are deleted", || is_everywhere(6, 10));
     assert_eq!(at(0), 6);
     let missing = Origin::new(&topic.name, PARTITIONS);
     let error = topics.watermarks(&[origins[0], missing]).unwrap_err();

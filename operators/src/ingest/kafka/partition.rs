@@ -94,9 +94,9 @@ impl Partition {
         self.next = self.next.max(next.min(self.stop.unwrap_or(next)));
     }
 
-    /// Takes nothing from `stop` on until [`Partition::go_on`].
+    /// Takes nothing from `stop` on until [`Partition::go_on`]; nothing at all if it is past that.
     pub fn stop_at(&mut self, stop: u64) {
-        self.stop = Some(stop);
+        self.stop = Some(stop.max(self.next));
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -225,6 +225,16 @@ mod tests {
         assert_eq!(partition.go_on(), 12);
         partition.push(13, None, b"{}", &schemas);
         assert_eq!(offsets(partition.take(&schemas).unwrap().0), [13]);
+    }
+
+    #[test]
+    fn who_is_past_the_stop_takes_nothing_and_goes_back_to_nothing() {
+        let (mut partition, schemas) = (partition(Format::Raw), Arc::default());
+        partition.stop_at(4);
+        assert!(partition.is_stopped());
+        partition.push(10, None, b"{}", &schemas);
+        assert!(partition.take(&schemas).is_none());
+        assert_eq!(partition.go_on(), 10);
     }
 
     #[test]

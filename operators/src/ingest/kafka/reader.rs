@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k2_kafka::{Assigned, Consumer, Delivery, Failure, FailureKind, Registry, TopicInfo, Topics};
-use k2_model::Nanos;
 use k2_model::time::NANOS_PER_MILLI;
+use k2_model::{Nanos, Offsets};
 
 use crate::batch::SourceMark;
 use crate::error::Error;
@@ -263,14 +263,16 @@ impl Reader {
     /// Adds the partitions of `found` that are not read yet. `false`: asked to stop.
     fn add(&mut self, found: &[TopicInfo], dealer: &mut Dealer) -> Result<bool, Error> {
         let begins = self.opener.begin(found, &self.partitions)?;
-        let Some(begins) = begins else { return Ok(false) };
-        let stored = &self.opener.start.stored;
-        let is_behind = |begin: &Begin| begin.next < stored.next(begin.identity.origin);
-        let (behind, others): (Vec<_>, Vec<_>) = begins.into_iter().partition(is_behind);
-        if !behind.is_empty() {
-            self.catch_up(behind, dealer)?;
+        let Some(mut begins) = begins else { return Ok(false) };
+        let first = self.partitions.len();
+        for stage in self.opener.start.stages.clone() {
+            let is_behind = |begin: &Begin| begin.next < stage.next(begin.identity.origin);
+            let (behind, others): (Vec<_>, Vec<_>) = begins.into_iter().partition(is_behind);
+            begins = others;
+            self.begin(behind, dealer)?;
+            self.catch_up(first, &stage, dealer)?;
         }
-        self.begin(others, dealer)?;
+        self.begin(begins, dealer)?;
         Ok(true)
     }
 
@@ -297,18 +299,25 @@ impl Reader {
         Ok(self.consumer.assign(&assigned)?)
     }
 
-    /// Reads what an earlier run has stored in some tables, in epochs of its own.
-    fn catch_up(&mut self, behind: Vec<Begin>, dealer: &mut Dealer) -> Result<(), Error> {
-        let places = self.partitions.len()..self.partitions.len() + behind.len();
-        self.begin(behind, dealer)?;
+    /// `SOURCE-3`: reads the partitions from place `first` on up to `stage`, in epochs of its own.
+    fn catch_up(
+        &mut self,
+        first: usize,
+        stage: &Offsets,
+        dealer: &mut Dealer,
+    ) -> Result<(), Error> {
+        let places = first..self.partitions.len();
+        let stop_of = |partition: &Partition| stage.next(partition.identity.origin);
+        if self.partitions[places.clone()].iter().all(|it| it.next() >= stop_of(it)) {
+            return Ok(());
+        }
         for partition in &mut self.partitions[places.clone()] {
-            let stored = self.opener.start.stored.next(partition.identity.origin);
-            partition.stop_at(stored);
+            partition.stop_at(stop_of(partition));
         }
         while !self.stop.is_asked()
             && !self.partitions[places.clone()].iter().all(Partition::is_stopped)
         {
-            // New partitions wait: `behind` is not yet all there is of those begun with.
+            // New partitions wait: what is behind is not yet all there is of those begun with.
             if !self.read_once(dealer)? {
                 return Ok(());
             }
