@@ -174,7 +174,7 @@ impl Engine {
         Box::pin(async move {
             let limits = request.limits.unwrap_or(self.0.config.limits);
             let answering = async { self.answer(request, limits).await.map(Some) };
-            let answer = self.timed(limits, answering).await?;
+            let answer = self.timed(limits, Box::pin(answering)).await?;
             answer.ok_or_else(|| Error::internal("answer a query: there is no answer"))
         })
     }
@@ -184,7 +184,7 @@ impl Engine {
     async fn timed(
         &self,
         limits: Limits,
-        answering: impl Future<Output = Result<Option<Answer>>>,
+        answering: BoxFuture<'_, Result<Option<Answer>>>,
     ) -> Result<Option<Answer>> {
         let started = Instant::now();
         // Waiting for its turn is a part of a query's time.
@@ -254,7 +254,7 @@ impl Engine {
             }
             (None, Some(at)) => {
                 let now = self.now(request).await?;
-                self.moment(at.clone(), &now.cold).await
+                Box::pin(self.moment(at.clone(), &now.cold)).await
             }
             (Some(_), Some(_)) => Err(Error::bad_request(
                 "two_moments",
@@ -322,13 +322,22 @@ impl Engine {
 
     /// Answers a question of our own, over the same pin but outside of the trace. It must not
     /// ask for `final`.
-    async fn ask(&self, pinned: &Arc<Pinned>, sql: &str) -> Result<Vec<RecordBatch>> {
-        let scope = self.scope(pinned.clone(), BTreeMap::new());
-        let limits = Limits { rows_max: usize::MAX, ..self.0.config.limits };
-        let (state, plan) = planned(&scope, statement::parse(sql)?.statement).await?;
-        let facts = facts_of(&plan)?;
-        let memory = self.0.memory.of_query(limits.memory_bytes_max);
-        Begun::new(state, &plan, &facts, memory).await?.collect(limits).await
+    ///
+    /// Planning and running make futures of a hundred kilobytes. They are made where it comes to
+    /// that, not as a part of every future that might: those would be moved about at that size.
+    fn ask<'a>(
+        &'a self,
+        pinned: &'a Arc<Pinned>,
+        sql: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<RecordBatch>>> {
+        Box::pin(async move {
+            let scope = self.scope(pinned.clone(), BTreeMap::new());
+            let limits = Limits { rows_max: usize::MAX, ..self.0.config.limits };
+            let (state, plan) = planned(&scope, statement::parse(sql)?.statement).await?;
+            let facts = facts_of(&plan)?;
+            let memory = self.0.memory.of_query(limits.memory_bytes_max);
+            Begun::new(state, &plan, &facts, memory).await?.collect(limits).await
+        })
     }
 
     /// Of each venue the greatest event time over its trades, by the cheapest way there is.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use arrow_array::RecordBatch;
 use datafusion::logical_expr::{Expr, ident, lit};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use k2_dataflows::live::Recent;
 use k2_dataflows::newest::{Newest as InMemory, Wanted, newest};
 use k2_model::{DataType, Nanos};
@@ -62,17 +62,17 @@ impl Engine {
         wanted: Newest<'a>,
         correlation_id: String,
     ) -> BoxFuture<'a, Result<Option<Answer>>> {
-        Box::pin(self.in_memory(self.newest_live::<R>(wanted, correlation_id)))
+        self.in_memory(Box::pin(self.newest_live::<R>(wanted, correlation_id)))
     }
 
     /// What `answering` finds in memory, where there is any.
-    pub(super) async fn in_memory(
-        &self,
-        answering: impl Future<Output = Result<Option<Answer>>>,
-    ) -> Result<Option<Answer>> {
+    pub(super) fn in_memory<'a>(
+        &'a self,
+        answering: BoxFuture<'a, Result<Option<Answer>>>,
+    ) -> BoxFuture<'a, Result<Option<Answer>>> {
         match self.0.source {
-            Source::Live(_) => self.timed(self.0.config.limits, answering).await,
-            Source::Offline(_) => Ok(None),
+            Source::Live(_) => Box::pin(self.timed(self.0.config.limits, answering)),
+            Source::Offline(_) => Box::pin(ready(Ok(None))),
         }
     }
 

@@ -48,7 +48,7 @@ impl Engine {
         wanted: NewestBars<'a>,
         correlation_id: String,
     ) -> BoxFuture<'a, Result<Option<Answer>>> {
-        Box::pin(self.in_memory(self.newest_bars_live(wanted, correlation_id)))
+        self.in_memory(Box::pin(self.newest_bars_live(wanted, correlation_id)))
     }
 
     async fn newest_bars_live(

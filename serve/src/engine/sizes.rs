@@ -40,7 +40,7 @@ impl Engine {
             Ok(Some(Answer { schema: SIZES.clone(), batches: vec![batch], meta }))
         };
         Box::pin(async move {
-            let sizes = self.timed(self.0.config.limits, sizes).await?;
+            let sizes = self.timed(self.0.config.limits, Box::pin(sizes)).await?;
             sizes.ok_or_else(|| Error::internal("count the tables: there is no answer"))
         })
     }
