@@ -4,6 +4,7 @@
 //! A pin takes the greatest epoch that all workers have closed, and of each worker the version
 //! that stood there: reads never stop the dataflow, and never see half an epoch.
 
+mod bars;
 mod follower;
 mod gaps;
 mod rows;
@@ -15,14 +16,14 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use k2_model::{
-    Bar, GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time, Timeframe,
-    Trade,
+    GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time, Timeframe, Trade,
 };
 use k2_operators::market_batch::MarketRecord;
 use k2_operators::sequence::StreamCounts;
 use k2_operators::{Batch, Kept, MarketBatch};
 use k2_sinks::ColdPin;
 
+pub use bars::BarMap;
 use follower::Queue;
 pub use follower::{EpochMinutes, EpochTrades, Follower, Group, Taken, TradeChunk};
 pub use gaps::{OpenGaps, StreamGaps};
@@ -133,7 +134,7 @@ impl Tail {
 #[derive(Clone, Debug, Default)]
 pub struct Views {
     /// Bars whose window starts at or after `bars_from`, by timeframe.
-    pub bars: [OrdMap<BarKey, Bar>; Timeframe::ALL.len()],
+    pub bars: [BarMap; Timeframe::ALL.len()],
     /// Older windows are not in memory; they are computed from the tables. A UTC midnight, or
     /// `i64::MIN` if nothing has left memory.
     pub bars_from: Option<Nanos>,
@@ -145,7 +146,7 @@ pub struct Views {
 
 impl Views {
     /// The bars in memory of one timeframe.
-    pub fn bars_of(&self, timeframe: Timeframe) -> &OrdMap<BarKey, Bar> {
+    pub fn bars_of(&self, timeframe: Timeframe) -> &BarMap {
         let at = Timeframe::ALL.iter().position(|known| *known == timeframe);
         &self.bars[at.expect("every timeframe has its view")]
     }

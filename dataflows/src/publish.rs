@@ -31,7 +31,7 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::live::{BarKey, Chunk, Live, Rows, Tail, TailConfig, TradeChunk, Version};
+use crate::live::{BarKey, BarMap, Chunk, Live, Rows, Tail, TailConfig, TradeChunk, Version};
 use crate::views::bars::Bars;
 
 /// All that is published.
@@ -243,12 +243,80 @@ fn net<D: Ord>(mut changed: Changed<D>) -> impl Iterator<Item = (D, isize)> {
     changed.into_iter()
 }
 
-fn apply_pairs<K: Ord + Clone, V: Ord + Clone>(map: &mut OrdMap<K, V>, changed: Changed<(K, V)>) {
-    for ((key, value), diff) in net(changed) {
-        if diff > 0 {
-            map.insert(key, value);
-        } else if map.get(&key) == Some(&value) {
-            map.remove(&key);
+/// What a view is published as.
+trait Entries<K, V> {
+    fn value(&self, key: &K) -> Option<&V>;
+    fn put(&mut self, key: K, value: V);
+    fn take(&mut self, key: &K);
+}
+
+impl<K: Ord + Clone, V: Clone> Entries<K, V> for OrdMap<K, V> {
+    fn value(&self, key: &K) -> Option<&V> {
+        self.get(key)
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        self.insert(key, value);
+    }
+
+    fn take(&mut self, key: &K) {
+        self.remove(key);
+    }
+}
+
+impl Entries<BarKey, Bar> for BarMap {
+    fn value(&self, key: &BarKey) -> Option<&Bar> {
+        self.get(key)
+    }
+
+    fn put(&mut self, key: BarKey, value: Bar) {
+        self.insert(key, value);
+    }
+
+    fn take(&mut self, key: &BarKey) {
+        self.remove(key);
+    }
+}
+
+fn apply_pairs<K: Ord + Clone, V: Ord + Clone>(
+    map: &mut impl Entries<K, V>,
+    mut changed: Changed<(K, V)>,
+) {
+    // This sorts, so what a key was stands beside what it has become: one step down the tree.
+    consolidate(&mut changed);
+    for of_key in changed.chunk_by(|((one, _), _), ((other, _), _)| one == other) {
+        match of_key.iter().find(|(_, diff)| *diff > 0) {
+            Some(((key, value), _)) => map.put(key.clone(), value.clone()),
+            None => {
+                let key = &of_key[0].0.0;
+                let known = map.value(key);
+                if of_key.iter().any(|((_, value), _)| Some(value) == known) {
+                    map.take(key);
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_what_it_has_become_and_goes_when_only_taken_back() {
+        let mut map = OrdMap::from_iter([("a", 1), ("b", 2), ("c", 3), ("d", 4)]);
+        let changed = vec![
+            (("a", 9), 1),
+            (("a", 1), -1),
+            (("b", 2), -1),
+            (("c", 7), -1),
+            (("d", 4), -1),
+            (("d", 4), 1),
+            (("e", 0), -1),
+            (("e", 5), 1),
+            (("e", 0), 1),
+        ];
+        apply_pairs(&mut map, changed);
+        assert_eq!(map, OrdMap::from_iter([("a", 9), ("c", 3), ("d", 4), ("e", 5)]));
     }
 }

@@ -143,9 +143,7 @@ fn absorb(version: &mut Version, epoch: u64, rows: &[Trade]) {
         of_stream.unique += 1;
         of_stream.last_event = Some(trade.ts_event);
         let (at, start) = (0, Timeframe::M1.window_start(trade.ts_event));
-        let bar = Bar::of(trade);
-        let bars = views.bars[at].entry((trade.instrument, start));
-        bars.and_modify(|known| known.merge(&bar)).or_insert(bar);
+        views.bars[at].merge((trade.instrument, start), Bar::of(trade));
     }
     for (stream, delta) in counts {
         views.streams.entry(stream).or_default().merge(&delta);

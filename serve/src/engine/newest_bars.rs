@@ -89,10 +89,9 @@ fn entries_in_memory(
     let mut entries: Vec<Entry> = Vec::new();
     for views in pinned.views()? {
         for instrument in instruments.iter().filter(|_| lower <= last) {
-            let bars =
-                views.bars_of(wanted.timeframe).range((*instrument, lower)..=(*instrument, last));
+            let bars = views.bars_of(wanted.timeframe).of(*instrument, lower..=last);
             let newest = bars.rev().take(wanted.rows);
-            entries.extend(newest.map(|((instrument, start), bar)| (*instrument, *start, *bar)));
+            entries.extend(newest.map(|(start, bar)| (*instrument, start, *bar)));
         }
     }
     let key = |(instrument, start, _): &Entry| (*start, *instrument);

@@ -34,8 +34,7 @@ pub(crate) fn add(version: &mut Version, trade: &Trade) {
     let views = &mut version.views;
     for (at, timeframe) in Timeframe::ALL.into_iter().enumerate() {
         let key = (trade.instrument, timeframe.window_start(trade.ts_event));
-        let bar = Bar::of(trade);
-        views.bars[at].entry(key).and_modify(|known| known.merge(&bar)).or_insert(bar);
+        views.bars[at].merge(key, Bar::of(trade));
     }
     views.latest_trade.insert(trade.instrument, trade.clone());
     let stream = Stream { instrument: trade.instrument, data_type: DataType::Trades };

@@ -133,10 +133,10 @@ impl Moment {
     ) -> Vec<Entry> {
         let mut starts: Vec<Nanos> = Vec::new();
         for instrument in spellings {
-            let all = (*instrument, Nanos(i64::MIN))..=(*instrument, Nanos(i64::MAX));
+            let all = Nanos(i64::MIN)..=Nanos(i64::MAX);
             for version in &self.versions {
-                let bars = version.views.bars_of(timeframe).range(all.clone()).rev().take(most);
-                starts.extend(bars.map(|((_, start), _)| *start));
+                let bars = version.views.bars_of(timeframe).of(*instrument, all.clone());
+                starts.extend(bars.rev().take(most).map(|(start, _)| start));
             }
         }
         starts.sort_unstable();

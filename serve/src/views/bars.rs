@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
 use datafusion::error::Result;
-use k2_dataflows::live::{BarKey, Views};
+use k2_dataflows::live::Views;
 use k2_model::{Bar, DataType, Instrument, Nanos, Timeframe};
 
 use crate::constraint::{Constraint, Key};
@@ -55,17 +55,16 @@ fn collect(
     entries: &mut Vec<Entry>,
 ) {
     let bars = views.bars_of(timeframe);
-    let entry = |((instrument, start), bar): (&BarKey, &Bar)| (*instrument, *start, *bar);
     match instruments {
         Some(instruments) => {
             for instrument in instruments {
-                let found = bars.range((*instrument, lower)..=(*instrument, upper));
-                entries.extend(found.map(entry));
+                let found = bars.of(*instrument, lower..=upper);
+                entries.extend(found.map(|(start, bar)| (*instrument, start, *bar)));
             }
         }
         None => {
-            let within = |((_, start), _): &(&BarKey, &Bar)| lower <= *start && *start <= upper;
-            entries.extend(bars.iter().filter(within).map(entry));
+            let found = bars.iter().filter(|((_, start), _)| (lower..=upper).contains(start));
+            entries.extend(found.map(|((instrument, start), bar)| (instrument, start, *bar)));
         }
     }
 }

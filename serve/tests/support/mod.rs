@@ -243,7 +243,8 @@ impl Job {
     pub fn forget_bars(&mut self, from: Nanos) {
         for (worker, version) in self.versions.iter_mut().enumerate() {
             for bars in &mut version.views.bars {
-                *bars = bars.iter().filter(|((_, at), _)| *at >= from).map(copy).collect();
+                let keys: Vec<_> = bars.iter().map(|(key, _)| key).collect();
+                keys.iter().filter(|(_, at)| *at < from).for_each(|key| bars.remove(key));
             }
             version.views.bars_from = Some(from);
             self.live.publish(worker, vec![version.clone()], self.epoch);
@@ -253,10 +254,6 @@ impl Job {
 
 fn batches<B: Kept>(rows: &Rows<B>) -> Vec<B> {
     rows.iter().flat_map(|chunk| chunk.batches.iter().cloned()).collect()
-}
-
-fn copy<A: Copy, B: Copy>((key, value): (&A, &B)) -> (A, B) {
-    (*key, *value)
 }
 
 /// What one epoch brings.
@@ -312,8 +309,7 @@ fn absorb(
             if views.bars_from.is_some_and(|from| key.1 < from) {
                 continue;
             }
-            let bar = Bar::of(trade);
-            views.bars[at].entry(key).and_modify(|known| known.merge(&bar)).or_insert(bar);
+            views.bars[at].merge(key, Bar::of(trade));
         }
         let latest = views.latest_trade.entry(trade.instrument).or_insert_with(|| trade.clone());
         if (latest.ts_event, latest.sequence) < (trade.ts_event, trade.sequence) {

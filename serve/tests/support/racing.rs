@@ -183,8 +183,8 @@ impl Racing {
         for bars in 0..pin.versions[0].views.bars.len() {
             let versions = pin.versions.iter();
             let counted: u64 = versions
-                .flat_map(|version| version.views.bars[bars].values())
-                .map(|bar| bar.trade_count)
+                .flat_map(|version| version.views.bars[bars].iter())
+                .map(|(_, bar)| bar.trade_count)
                 .sum();
             assert_eq!(counted, expected.len() as u64, "views and rows are of one epoch");
         }
