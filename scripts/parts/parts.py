@@ -204,6 +204,8 @@ def free_ports(count: int) -> list[int]:
 
 def run(parts: Parts) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A shell that runs this in the background without job control has it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="k2-parts-") as name:
         broker_folder, registry_folder = Path(name) / "broker", Path(name) / "registry"
         registry_folder.mkdir()
