@@ -36,7 +36,7 @@ impl Subscriber {
             id => format!("last-event-id: {id}\r\n"),
         };
         // As HTTP/1.0, so that the events come without a frame around them.
-        write!(stream, "GET {path} HTTP/1.0\r\nhost: k2\r\n{resume}\r\n")?;
+        write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n{resume}\r\n")?;
         let stream = BufReader::new(stream);
         let mut subscriber = Self { stream, line: String::new(), last_id: last_id.to_owned() };
         let status = subscriber.read_line()?.to_owned();
