@@ -323,8 +323,8 @@ impl Engine {
     /// Answers a question of our own, over the same pin but outside of the trace. It must not
     /// ask for `final`.
     ///
-    /// Planning and running make futures of a hundred kilobytes. They are made where it comes to
-    /// that, not as a part of every future that might: those would be moved about at that size.
+    /// Planning and running make large futures. They are made where it comes to that, not as a part
+    /// of every future that might: those would be moved about at that size.
     fn ask<'a>(
         &'a self,
         pinned: &'a Arc<Pinned>,

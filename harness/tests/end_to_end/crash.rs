@@ -124,8 +124,8 @@ fn a_hundred_kills_lose_and_double_nothing() {
     eprintln!("{kills} kills in {} directories", seed - 20);
 }
 
-/// `SOURCE-3`. A second recording has come when the next process starts, and its copies go before those of the
-/// first, some of which are in a table already.
+/// `SOURCE-3`. A second recording has come when the next process starts, and its copies go before
+/// those of the first, some of which are in a table already.
 #[test]
 fn what_a_crash_left_in_a_table_stays_the_first_of_its_number() {
     // Nothing that opens a gap: up to the end of the log of gaps everything is read first anyway.

@@ -65,9 +65,9 @@ fn thirty_kills_while_messages_flow_lose_and_repeat_nothing() {
     expected.check_result(&stage.answers(), "after thirty kills");
 }
 
-/// `LAKE-3` and `SOURCE-3`. The first run of each round leaves the table of quotes ahead of the position. The second one
-/// reads the partitions in another order, and dies when it has come further in one of them, and
-/// less far in another.
+/// `LAKE-3` and `SOURCE-3`. The first run of each round leaves the table of quotes ahead of the
+/// position. The second one reads the partitions in another order, and dies when it has come
+/// further in one of them, and less far in another.
 #[test]
 fn crashes_between_two_tables_repeat_nothing_wherever_the_next_one_comes_to() {
     let bytes = market(MESSAGES / 4, 43, FLAWS);
