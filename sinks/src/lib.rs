@@ -4,6 +4,7 @@ mod catalog;
 mod commit;
 mod config;
 mod directory;
+pub mod encode;
 mod error;
 pub mod failpoint;
 pub mod flow;

@@ -179,7 +179,7 @@ fn read_parquet(file: Vec<u8>) -> (usize, Vec<RecordBatch>) {
 #[test]
 fn a_parquet_file_of_several_row_groups_has_every_row_in_order() {
     let sample = sample();
-    let batches: Vec<_> = (0..30).map(|nth| rows_from(nth * 5_000, &sample)).collect();
+    let batches: Vec<_> = (0..40).map(|nth| rows_from(nth * 5_000, &sample)).collect();
     let answer = Answer { schema: batches[0].schema(), batches, meta: sample.meta };
     let mut file = Vec::new();
     write_rows(&answer, Format::Parquet, &mut file).unwrap();

@@ -17,10 +17,9 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::chunk::compression;
-use super::market::{PAGE_ROWS, ROW_GROUP_ROWS};
 use super::order::bucket_of;
 use super::{EncodedFile, Layout, leaf_index, not_encoded};
+use crate::encode::{PAGE_ROWS, ROW_GROUP_ROWS, compression};
 use crate::error::Result;
 
 /// Fewer rows are stored as they are.

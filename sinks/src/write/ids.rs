@@ -9,9 +9,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use k2_model::{DataType, Instrument, Stream};
 
-use super::bits::put_deltas;
-use super::chunk::{Chunk, Compressor, Extremes, PageFacts};
-use super::columns::Encoded;
+use crate::encode::{Chunk, Compressor, Encoded, Extremes, FrontCoding, flat};
 
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
@@ -19,14 +17,12 @@ const DIGITS_MAX: usize = 20;
 pub(crate) struct MessageIds {
     chunk: Chunk,
     feed: DataType,
-    prefix_lengths: Vec<i64>,
-    suffix_lengths: Vec<i64>,
+    coding: FrontCoding,
 }
 
 impl MessageIds {
     pub(crate) fn new(column: ColumnDescPtr, feed: DataType) -> Self {
-        let chunk = Chunk::new(column);
-        Self { chunk, feed, prefix_lengths: Vec::new(), suffix_lengths: Vec::new() }
+        Self { chunk: Chunk::new(column), feed, coding: FrontCoding::default() }
     }
 
     /// `runs` tell the instrument of each of `numbers`.
@@ -36,9 +32,6 @@ impl MessageIds {
         runs: &[(&Instrument, usize)],
         numbers: &[i64],
     ) -> Result<()> {
-        self.prefix_lengths.clear();
-        self.suffix_lengths.clear();
-        let mut suffixes = Vec::with_capacity(numbers.len() * 2);
         let mut extremes = IdExtremes::default();
         let mut last = String::new();
         let mut rest = numbers;
@@ -48,54 +41,30 @@ impl MessageIds {
             let stream = Stream { instrument: **instrument, data_type: self.feed };
             let name = stream.message_id_prefix();
             extremes.add(&name, run);
-            last = self.put_run(&mut suffixes, &last, &name, run);
+            last = self.put_run(&last, &name, run);
         }
-        let mut body = Vec::with_capacity(suffixes.len() + numbers.len());
-        put_deltas(&mut body, &self.prefix_lengths);
-        put_deltas(&mut body, &self.suffix_lengths);
-        body.extend_from_slice(&suffixes);
-        let facts = PageFacts {
-            rows: numbers.len(),
-            levels: numbers.len(),
-            nulls: 0,
-            encoding: Encoding::DELTA_BYTE_ARRAY,
-            extremes: extremes.finish(),
-        };
+        let mut body = Vec::new();
+        self.coding.finish(&mut body);
+        let facts = flat(numbers.len(), Encoding::DELTA_BYTE_ARRAY, extremes.finish());
         self.chunk.add(compressor, &body, facts)
     }
 
     /// Appends the ids of one instrument after the id `last`, and answers the last of them.
-    fn put_run(
-        &mut self,
-        suffixes: &mut Vec<u8>,
-        last: &str,
-        name: &str,
-        numbers: &[i64],
-    ) -> String {
+    fn put_run(&mut self, last: &str, name: &str, numbers: &[i64]) -> String {
         let Some((&first, following)) = numbers.split_first() else { return last.to_owned() };
         let mut digits = Digits::of(first as u64);
         let id = format!("{name}{}", digits.as_str());
         let shared = last.bytes().zip(id.bytes()).take_while(|(a, b)| a == b).count();
-        self.put(suffixes, shared, &id.as_bytes()[shared..]);
+        self.coding.put(shared, id.as_bytes());
         let mut before = first as u64;
         for &number in following {
             let number = number as u64;
             let shared = digits.advance(before, number);
             let suffix = &digits.bytes[digits.from + shared..];
-            self.put(suffixes, name.len() + shared, suffix);
+            self.coding.put_suffix(name.len() + shared, suffix);
             before = number;
         }
         format!("{name}{}", digits.as_str())
-    }
-
-    fn put(&mut self, suffixes: &mut Vec<u8>, shared: usize, suffix: &[u8]) {
-        self.prefix_lengths.push(shared as i64);
-        self.suffix_lengths.push(suffix.len() as i64);
-        match suffix {
-            // Nine of ten ids in sequence differ in their last digit only.
-            [digit] => suffixes.push(*digit),
-            _ => suffixes.extend_from_slice(suffix),
-        }
     }
 
     pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {

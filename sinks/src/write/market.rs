@@ -16,16 +16,13 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::Layout;
-use super::chunk::{Compressor, Effort};
-use super::columns::{Encoded, Ints, ListRun, Longs, TextLists, Texts};
-use super::decimals::{Decimals, PRECISION, WideColumns, file_schema};
 use super::ids::MessageIds;
 use super::order::{FileRows, Run};
-
-/// Rows of a page, and so of what is gathered at once.
-pub(crate) const PAGE_ROWS: usize = 20_480;
-/// Rows of a row group: between 128 Ki and 256 Ki.
-pub(crate) const ROW_GROUP_ROWS: usize = 8 * PAGE_ROWS;
+use super::widths::{PRECISION, WideColumns, file_schema};
+use crate::encode::{
+    Compressor, Decimals, Effort, Encoded, Ints, ListRun, Longs, PAGE_ROWS, ROW_GROUP_ROWS,
+    TextLists, Texts,
+};
 
 /// Bytes of a row in a file, about, and of the file's footer.
 const ROW_BYTES: usize = 16;

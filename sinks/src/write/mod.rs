@@ -1,16 +1,12 @@
 //! Rows become data files.
 
 mod batches;
-mod bits;
-mod bloom;
-mod chunk;
-mod columns;
 mod data_file;
-mod decimals;
 mod ids;
 mod market;
 mod order;
 mod threads;
+mod widths;
 
 use std::cmp::Reverse;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use k2_model::{Instrument, Nanos};
 use k2_operators::MarketColumns;
 use k2_operators::kit::instruments::AddressMap;
 
-use super::decimals::{WideColumns, wide_columns};
+use super::widths::{WideColumns, wide_columns};
 use crate::error::{Error, Result};
 use crate::table::BUCKETS;
 

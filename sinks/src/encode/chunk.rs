@@ -12,6 +12,8 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::columns::put_levels;
+
 /// zstd's level for many rows. Level 4 would buy 7 % for some tens of nanoseconds a row.
 const LEVEL_FAST: i32 = 1;
 /// zstd's level for few rows: 14 % fewer bytes. No higher one buys more.
@@ -38,12 +40,14 @@ pub(crate) enum Effort {
 }
 
 /// Compresses pages with one context for all of them.
-pub(crate) struct Compressor {
+pub struct Compressor {
     context: zstd::bulk::Compressor<'static>,
 }
 
 impl Compressor {
-    pub(crate) fn new() -> Result<Self> {
+    /// # Errors
+    /// There is no memory for it.
+    pub fn new() -> Result<Self> {
         let context = zstd::bulk::Compressor::new(LEVEL_FAST);
         Ok(Self { context: context.map_err(|error| ParquetError::External(error.into()))? })
     }
@@ -147,6 +151,14 @@ pub(crate) struct Chunk {
 impl Chunk {
     pub(crate) fn new(column: ColumnDescPtr) -> Self {
         Self { column, pages: Vec::new() }
+    }
+
+    /// Appends the levels of a page whose every row has a value, if the column is optional.
+    pub(crate) fn put_all_there(&self, body: &mut Vec<u8>, rows: usize) {
+        debug_assert_eq!(self.column.max_rep_level(), 0, "one value a row");
+        if self.column.max_def_level() > 0 {
+            put_levels(body, std::iter::once((true, rows)));
+        }
     }
 
     /// Adds a data page: its levels, if any, and its values.

@@ -21,28 +21,29 @@ const DICTIONARY_BYTES_MAX: usize = 1 << 20;
 /// 6 to 12 bits a value; at the usual 1 in 100 it would cost more than the column itself.
 const BLOOM_FALSE_POSITIVES: f64 = 0.1;
 
-pub(crate) type Encoded = (Bytes, ColumnCloseResult);
+pub type Encoded = (Bytes, ColumnCloseResult);
 
 /// 64-bit integers in delta binary packing.
-pub(crate) struct Longs {
+pub struct Longs {
     chunk: Chunk,
     bloom_filter: Option<NumberFilter>,
 }
 
 impl Longs {
-    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+    pub fn new(column: ColumnDescPtr) -> Self {
         Self { chunk: Chunk::new(column), bloom_filter: None }
     }
 
     /// With a bloom filter for `values` distinct values; none for 0.
-    pub(crate) fn with_bloom_filter(column: ColumnDescPtr, values: usize) -> Result<Self> {
+    pub fn with_bloom_filter(column: ColumnDescPtr, values: usize) -> Result<Self> {
         let filter = || NumberFilter::new(values, BLOOM_FALSE_POSITIVES);
         let bloom_filter = (values > 0).then(filter).transpose()?;
         Ok(Self { chunk: Chunk::new(column), bloom_filter })
     }
 
-    pub(crate) fn page(&mut self, compressor: &mut Compressor, values: &[i64]) -> Result<()> {
+    pub fn page(&mut self, compressor: &mut Compressor, values: &[i64]) -> Result<()> {
         let mut body = Vec::with_capacity(values.len() * 4);
+        self.chunk.put_all_there(&mut body, values.len());
         put_deltas(&mut body, values);
         if let Some(filter) = &mut self.bloom_filter {
             values.iter().for_each(|value| filter.insert(*value));
@@ -55,7 +56,7 @@ impl Longs {
         self.chunk.add(compressor, &body, facts)
     }
 
-    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+    pub fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
         let filter = self.bloom_filter.map(NumberFilter::finish);
         self.chunk.finish(compressor, None, filter, |a, b| long(a).cmp(&long(b)))
     }
@@ -78,7 +79,7 @@ fn int(bytes: &[u8]) -> i32 {
     i32::from_le_bytes(bytes.try_into().expect("an int has 4 bytes"))
 }
 
-/// Facts of a page of a column that is neither optional nor repeated.
+/// Facts of a page of a column whose every row has one value.
 pub(crate) fn flat(rows: usize, encoding: Encoding, extremes: Option<Extremes>) -> PageFacts {
     PageFacts { rows, levels: rows, nulls: 0, encoding, extremes }
 }
@@ -97,7 +98,7 @@ pub(crate) fn put_codes(
 }
 
 /// Texts with a dictionary, in runs of equal ones; `None` is null.
-pub(crate) struct Texts<'a> {
+pub struct Texts<'a> {
     chunk: Chunk,
     dictionary: TextDictionary<'a>,
     is_optional: bool,
@@ -106,7 +107,7 @@ pub(crate) struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+    pub fn new(column: ColumnDescPtr) -> Self {
         Self {
             is_optional: column.max_def_level() > 0,
             chunk: Chunk::new(column),
@@ -116,11 +117,11 @@ impl<'a> Texts<'a> {
         }
     }
 
-    pub(crate) fn with_bloom_filter(column: ColumnDescPtr) -> Self {
+    pub fn with_bloom_filter(column: ColumnDescPtr) -> Self {
         Self { has_bloom_filter: true, ..Self::new(column) }
     }
 
-    pub(crate) fn page(
+    pub fn page(
         &mut self,
         compressor: &mut Compressor,
         runs: impl Iterator<Item = (Option<&'a str>, usize)> + Clone,
@@ -160,7 +161,7 @@ impl<'a> Texts<'a> {
         (values, Encoding::RLE_DICTIONARY, extremes)
     }
 
-    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+    pub fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
         let texts = &self.dictionary.texts;
         let mut bytes = Vec::with_capacity(self.dictionary.bytes);
         texts.iter().for_each(|text| put_text(&mut bytes, text));
@@ -202,7 +203,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends levels of 0 and 1, with their length before them.
-fn put_levels(out: &mut Vec<u8>, runs: impl Iterator<Item = (bool, usize)>) {
+pub(crate) fn put_levels(out: &mut Vec<u8>, runs: impl Iterator<Item = (bool, usize)>) {
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
     let mut levels = Hybrid::new(out, 1);
@@ -241,18 +242,18 @@ impl<'a> TextDictionary<'a> {
 }
 
 /// 32-bit integers with a dictionary, in runs of equal ones.
-pub(crate) struct Ints {
+pub struct Ints {
     chunk: Chunk,
     values: Vec<i32>,
     codes: BTreeMap<i32, u32>,
 }
 
 impl Ints {
-    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+    pub fn new(column: ColumnDescPtr) -> Self {
         Self { chunk: Chunk::new(column), values: Vec::new(), codes: BTreeMap::new() }
     }
 
-    pub(crate) fn page(
+    pub fn page(
         &mut self,
         compressor: &mut Compressor,
         runs: impl Iterator<Item = (i32, usize)> + Clone,
@@ -264,6 +265,8 @@ impl Ints {
             });
         }
         let mut body = Vec::new();
+        let rows = runs.clone().map(|(_, count)| count).sum();
+        self.chunk.put_all_there(&mut body, rows);
         put_codes(&mut body, self.values.len(), |codes| {
             runs.clone().for_each(|(value, count)| {
                 codes.put_run(u64::from(self.codes[&value]), count);
@@ -274,11 +277,10 @@ impl Ints {
             least: least.to_le_bytes().into(),
             greatest: greatest.to_le_bytes().into(),
         });
-        let rows = runs.clone().map(|(_, count)| count).sum();
         self.chunk.add(compressor, &body, flat(rows, Encoding::RLE_DICTIONARY, extremes))
     }
 
-    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+    pub fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
         let bytes = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let dictionary = Dictionary { bytes, values: self.values.len() };
         self.chunk.finish(compressor, Some(dictionary), None, |a, b| int(a).cmp(&int(b)))
@@ -286,21 +288,21 @@ impl Ints {
 }
 
 /// The elements of one row, and how many rows in a row have the same.
-pub(crate) type ListRun<'a, T> = (&'a [T], usize);
+pub type ListRun<'a, T> = (&'a [T], usize);
 
 /// A column of lists of texts, or of one side of maps, in runs of equal rows.
-pub(crate) struct TextLists<'a> {
+pub struct TextLists<'a> {
     texts: Texts<'a>,
 }
 
 impl<'a> TextLists<'a> {
-    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+    pub fn new(column: ColumnDescPtr) -> Self {
         debug_assert_eq!((column.max_def_level(), column.max_rep_level()), (1, 1), "plain lists");
         Self { texts: Texts::new(column) }
     }
 
     /// `text` is what an element has in this column.
-    pub(crate) fn page<T>(
+    pub fn page<T>(
         &mut self,
         compressor: &mut Compressor,
         runs: &[ListRun<'a, T>],
@@ -333,7 +335,7 @@ impl<'a> TextLists<'a> {
         self.texts.chunk.add(compressor, &body, facts)
     }
 
-    pub(crate) fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
+    pub fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
         self.texts.finish(compressor)
     }
 }

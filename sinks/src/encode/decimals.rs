@@ -1,75 +1,22 @@
-//! Decimal columns: in which files 64 bits do, and how values that repeat are encoded.
-//!
-//! A table's decimals have 38 digits, and most files need 18 of them. Such a column is written as
-//! if its file were older than the widening of the column from `decimal(18,12)` to
-//! `decimal(38,12)`, which Iceberg lets any table go through, so its readers widen it.
+//! Fixed-point numbers by their values: with a dictionary, or plainly where few values repeat.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use parquet::basic::{Encoding, LogicalType, Repetition, Type as PhysicalType};
+use parquet::basic::Encoding;
 use parquet::errors::Result;
-use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
-
-use k2_operators::market_batch::DecimalColumn;
+use parquet::schema::types::ColumnDescPtr;
 
 use super::chunk::{Chunk, Compressor, Dictionary, Extremes};
 use super::columns::{Encoded, flat, least_and_greatest, put_codes};
-use crate::table::DECIMAL_DIGITS;
-
-/// Digits of a table's decimals.
-pub(crate) const PRECISION: i32 = DECIMAL_DIGITS as i32;
-/// Digits of those that are kept as 64-bit numbers, [`Decimal::narrow`](k2_model::Decimal::narrow):
-/// the most that Parquet allows there.
-const PRECISION_NARROW: i32 = 18;
 
 /// A dictionary is used where each of its values comes this often on average. Otherwise codes,
 /// which do not compress, take more than they save.
 const REPEATS_MIN: usize = 3;
 
-/// Which decimal columns need all digits: bit n for the nth.
-pub(crate) type WideColumns = u8;
-
-/// The columns in which some of `rows` needs all digits.
-pub(crate) fn wide_columns(decimals: &[DecimalColumn], rows: Range<usize>) -> WideColumns {
-    let is_wide = |column: &DecimalColumn| u8::from(!column.is_narrow(rows.clone()));
-    (0..).zip(decimals).fold(0, |wide, (nth, column)| wide | is_wide(column) << nth)
-}
-
-/// The schema of a file: the table's, with all decimals narrow but `wide`.
-pub(crate) fn file_schema(table: &SchemaDescriptor, wide: WideColumns) -> Result<SchemaDescPtr> {
-    let mut decimals = 0..;
-    let field = |field: &TypePtr| {
-        let is_decimal = field.is_primitive() && field.get_precision() == PRECISION;
-        let nth = if is_decimal { decimals.next() } else { None };
-        match nth {
-            Some(nth) if wide >> nth & 1 == 0 => narrow(field).map(Arc::new),
-            _ => Ok(field.clone()),
-        }
-    };
-    let root = table.root_schema();
-    let fields = root.get_fields().iter().map(field).collect::<Result<Vec<_>>>()?;
-    let root = Type::group_type_builder(root.name()).with_fields(fields).build()?;
-    Ok(Arc::new(SchemaDescriptor::new(Arc::new(root))))
-}
-
-fn narrow(field: &Type) -> Result<Type> {
-    let info = field.get_basic_info();
-    debug_assert_eq!(info.repetition(), Repetition::REQUIRED, "decimals are there in every row");
-    let (precision, scale) = (PRECISION_NARROW, field.get_scale());
-    Type::primitive_type_builder(field.name(), PhysicalType::INT64)
-        .with_repetition(info.repetition())
-        .with_id(info.has_id().then(|| info.id()))
-        .with_logical_type(Some(LogicalType::Decimal { scale, precision }))
-        .with_precision(precision)
-        .with_scale(scale)
-        .build()
-}
-
-/// What a decimal is kept as.
-pub(crate) trait Unscaled: Copy + Ord {
+/// What a decimal is kept as: `i64` as Parquet's `INT64`, `i128` as 16 bytes of fixed length.
+pub trait Unscaled: Copy + Ord {
     /// As plain encoding and statistics have it.
     fn bytes(self) -> impl AsRef<[u8]>;
+    /// # Panics
+    /// If they are not as many as [`Unscaled::bytes`] gives.
     fn of_bytes(bytes: &[u8]) -> Self;
     /// As a start for hashing.
     fn folded(self) -> u64;
@@ -107,16 +54,16 @@ impl Unscaled for i128 {
 ///
 /// Pages wait for the whole row group, because the dictionary is sorted: then neighbours in it are
 /// alike, and codes are as small as the values.
-pub(crate) struct Decimals<V> {
+pub struct Decimals<V> {
     chunk: Chunk,
     distinct: Distinct<V>,
-    /// Of all pages. At most [`ROW_GROUP_ROWS`](super::market::ROW_GROUP_ROWS).
+    /// Of all pages.
     codes: Vec<u32>,
     pages: Vec<(usize, Option<Extremes>)>,
 }
 
 impl<V: Unscaled> Decimals<V> {
-    pub(crate) fn new(column: ColumnDescPtr) -> Self {
+    pub fn new(column: ColumnDescPtr) -> Self {
         Self {
             chunk: Chunk::new(column),
             distinct: Distinct { values: Vec::new(), slots: Vec::new() },
@@ -125,7 +72,7 @@ impl<V: Unscaled> Decimals<V> {
         }
     }
 
-    pub(crate) fn page(&mut self, values: &[V]) {
+    pub fn page(&mut self, values: &[V]) {
         self.codes.extend(values.iter().map(|value| self.distinct.code(*value)));
         let extremes = least_and_greatest(values).map(|(least, greatest)| Extremes {
             least: least.bytes().as_ref().into(),
@@ -134,7 +81,7 @@ impl<V: Unscaled> Decimals<V> {
         self.pages.push((values.len(), extremes));
     }
 
-    pub(crate) fn finish(mut self, compressor: &mut Compressor) -> Result<Encoded> {
+    pub fn finish(mut self, compressor: &mut Compressor) -> Result<Encoded> {
         let has_dictionary = self.distinct.values.len() * REPEATS_MIN <= self.codes.len();
         if has_dictionary {
             let ranks = self.distinct.sort();
@@ -146,6 +93,7 @@ impl<V: Unscaled> Decimals<V> {
             let (of_page, rest) = codes.split_at(rows);
             codes = rest;
             let mut body = Vec::with_capacity(rows * 2);
+            self.chunk.put_all_there(&mut body, rows);
             let encoding = if has_dictionary {
                 put_codes(&mut body, values.len(), |codes| codes.put_values(of_page));
                 Encoding::RLE_DICTIONARY
