@@ -4,8 +4,7 @@
 //! of these instruments are looked at, and none of batches that are all older than the oldest row
 //! that is wanted.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use k2_model::{Instrument, Nanos, Stream, Time};
@@ -37,25 +36,12 @@ impl<'a> Placed<'a> {
     }
 }
 
-impl Ord for Placed<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key).then_with(|| self.row.at().cmp(&other.row.at()))
+impl Placed<'_> {
+    /// The newest first.
+    fn cmp_newest_first(&self, other: &Self) -> Ordering {
+        other.key.cmp(&self.key).then_with(|| other.row.at().cmp(&self.row.at()))
     }
 }
-
-impl PartialOrd for Placed<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Placed<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Placed<'_> {}
 
 /// The newest rows in memory.
 #[derive(Debug)]
@@ -72,7 +58,7 @@ pub fn newest<R: Recent>(
     frontier: Time,
     wanted: &Wanted<'_>,
 ) -> Newest<R> {
-    let mut found = Found { rows: BinaryHeap::with_capacity(wanted.rows + 1), wanted };
+    let mut found = Found { rows: Vec::new(), full_at: wanted.rows, from: wanted.from, wanted };
     for version in versions {
         let own = owned::<R>(version, wanted.instruments);
         if !own.is_empty() {
@@ -80,10 +66,10 @@ pub fn newest<R: Recent>(
             found.look_through(rows.newest_first(frontier), &own);
         }
     }
-    let from = found.from();
+    found.keep_newest();
+    let from = found.from;
     let is_whole = versions.iter().all(|it| it.holds::<R>(Some(wanted.instruments), from));
-    let rows = found.rows.into_sorted_vec();
-    Newest { rows: rows.into_iter().map(|Reverse(placed)| R::of(placed.row)).collect(), is_whole }
+    Newest { rows: found.rows.into_iter().map(|placed| R::of(placed.row)).collect(), is_whole }
 }
 
 /// Those of `instruments` that are on the worker of `version`: each is on one.
@@ -93,20 +79,30 @@ fn owned<R: Recent>(version: &Version, instruments: &[Instrument]) -> Vec<Instru
     instruments.iter().copied().filter(is_own).collect()
 }
 
-/// The rows found so far, the oldest on top.
+/// The rows found so far.
+///
+/// They come from chunk to chunk in falling order, or nearly, and a sort that takes what is sorted
+/// as it is costs less than a heap, to which falling order is the worst.
 struct Found<'a, 'b> {
-    rows: BinaryHeap<Reverse<Placed<'a>>>,
+    rows: Vec<Placed<'a>>,
+    /// So many are cut to those that are wanted.
+    full_at: usize,
+    /// The time before which no row is wanted any more.
+    from: Nanos,
     wanted: &'b Wanted<'b>,
 }
 
 impl<'a> Found<'a, '_> {
-    /// The time before which no row is wanted any more.
-    fn from(&self) -> Nanos {
-        match self.rows.peek() {
-            Some(Reverse(oldest)) if self.rows.len() >= self.wanted.rows => {
-                oldest.key.0.max(self.wanted.from)
+    /// Sorts the rows, and lets go of those that are too many.
+    fn keep_newest(&mut self) {
+        self.rows.sort_by(Placed::cmp_newest_first);
+        self.rows.truncate(self.wanted.rows);
+        match self.rows.last() {
+            Some(oldest) if self.rows.len() == self.wanted.rows => {
+                self.from = self.from.max(oldest.key.0);
+                self.full_at = 2 * self.wanted.rows;
             }
-            _ => self.wanted.from,
+            _ => {}
         }
     }
 
@@ -118,7 +114,7 @@ impl<'a> Found<'a, '_> {
     ) {
         for chunk in chunks {
             // Rows of one time can be wanted for their number, so those go on being looked at.
-            if chunk.newest() < self.from() {
+            if chunk.newest() < self.from {
                 break;
             }
             for batch in &chunk.batches {
@@ -128,31 +124,31 @@ impl<'a> Found<'a, '_> {
     }
 
     fn look_at(&mut self, columns: &'a MarketColumns, instruments: &[Instrument]) {
-        if columns.is_empty() || columns.newest() < self.from() {
+        if columns.is_empty() || columns.newest() < self.from {
             return;
         }
         for instrument in instruments {
-            let mut from = self.from();
             for at in columns.of(*instrument).rev() {
                 let ts_event = columns.ts_events()[at];
-                if from <= ts_event && ts_event <= self.wanted.until {
+                if self.from <= ts_event && ts_event <= self.wanted.until {
                     self.add(Placed::new(columns.row(*instrument, at)));
-                    from = self.from();
                 }
             }
         }
     }
 
     fn add(&mut self, row: Placed<'a>) {
-        self.rows.push(Reverse(row));
-        if self.rows.len() > self.wanted.rows {
-            self.rows.pop();
+        self.rows.push(row);
+        if self.rows.len() >= self.full_at {
+            self.keep_newest();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use k2_model::{
         Coordinates, DataType, Decimal, InstrumentTable, Origin, Side, Time, Trade, VendorData,
     };

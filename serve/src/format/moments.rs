@@ -16,41 +16,41 @@ use super::text::Values;
 
 /// The moments of a column of timestamps.
 pub(super) fn timestamp(array: &ArrayRef, unit: TimeUnit, has_zone: bool) -> Box<dyn Values> {
-    fn moments<T: ArrowPrimitiveType<Native = i64>>(
+    fn moments<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize>(
         array: &ArrayRef,
-        digits: usize,
         has_zone: bool,
     ) -> Box<dyn Values> {
-        let per_second = 10_i64.pow(u32::try_from(digits).expect("at most nine digits"));
-        let array = array.as_primitive::<T>().clone();
-        Box::new(Moments { array, per_second, digits, has_zone })
+        Box::new(Moments::<T, DIGITS> { array: array.as_primitive().clone(), has_zone })
     }
     match unit {
-        TimeUnit::Second => moments::<TimestampSecondType>(array, 0, has_zone),
-        TimeUnit::Millisecond => moments::<TimestampMillisecondType>(array, 3, has_zone),
-        TimeUnit::Microsecond => moments::<TimestampMicrosecondType>(array, 6, has_zone),
-        TimeUnit::Nanosecond => moments::<TimestampNanosecondType>(array, 9, has_zone),
+        TimeUnit::Second => moments::<TimestampSecondType, 0>(array, has_zone),
+        TimeUnit::Millisecond => moments::<TimestampMillisecondType, 3>(array, has_zone),
+        TimeUnit::Microsecond => moments::<TimestampMicrosecondType, 6>(array, has_zone),
+        TimeUnit::Nanosecond => moments::<TimestampNanosecondType, 9>(array, has_zone),
     }
 }
 
 /// Moments as ISO 8601 with all digits of their unit; `Z` if they are moments, nothing if they
 /// are the reading of some clock.
-struct Moments<T: ArrowPrimitiveType> {
+struct Moments<T: ArrowPrimitiveType, const DIGITS: usize> {
     array: PrimitiveArray<T>,
-    per_second: i64,
-    digits: usize,
     has_zone: bool,
 }
 
-impl<T: ArrowPrimitiveType<Native = i64>> Values for Moments<T> {
+impl<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize> Moments<T, DIGITS> {
+    /// Known to the compiler, which divides by it without a division.
+    const PER_SECOND: i64 = 10_i64.pow(DIGITS as u32);
+}
+
+impl<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize> Values for Moments<T, DIGITS> {
     fn put(&self, row: usize, out: &mut Vec<u8>) {
         let value = self.array.value(row);
         let (seconds, part) =
-            (value.div_euclid(self.per_second), value.rem_euclid(self.per_second));
+            (value.div_euclid(Self::PER_SECOND), value.rem_euclid(Self::PER_SECOND));
         put_moment(seconds, out);
-        if self.digits > 0 {
+        if DIGITS > 0 {
             out.push(b'.');
-            push_digits(part.unsigned_abs(), self.digits, out);
+            push_digits(part.unsigned_abs(), DIGITS, out);
         }
         if self.has_zone {
             out.push(b'Z');

@@ -15,13 +15,40 @@ const ROWS_MIN: usize = 16;
 /// source. Together with the names around them those are one text, the same in every row.
 pub(super) struct Objects {
     parts: Vec<Part>,
-    end: Vec<u8>,
+    end: Fixed,
 }
 
 /// A text that is the same in every row, and the column whose value comes behind it.
 struct Part {
-    text: Vec<u8>,
+    text: Fixed,
     column: Column,
+}
+
+/// A text that is put often, and mostly is a few names long. It is copied in blocks of one size,
+/// which takes no call, and what is too much is cut off.
+struct Fixed {
+    blocks: Vec<[u8; BLOCK_BYTES]>,
+    length: usize,
+}
+
+const BLOCK_BYTES: usize = 32;
+
+impl Fixed {
+    fn of(text: &[u8]) -> Self {
+        let block = |part: &[u8]| {
+            let mut block = [0; BLOCK_BYTES];
+            block[..part.len()].copy_from_slice(part);
+            block
+        };
+        Self { blocks: text.chunks(BLOCK_BYTES).map(block).collect(), length: text.len() }
+    }
+
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.length;
+        self.blocks.iter().for_each(|block| out.extend_from_slice(block));
+        out.truncate(end);
+    }
 }
 
 impl Objects {
@@ -36,19 +63,20 @@ impl Objects {
             if is_constant(array) {
                 column.put_json(0, &mut text);
             } else {
-                parts.push(Part { text: std::mem::take(&mut text), column });
+                parts.push(Part { text: Fixed::of(&text), column });
+                text.clear();
             }
         }
         text.extend_from_slice(if text.is_empty() && parts.is_empty() { b"{}" } else { b"}" });
-        Ok(Self { parts, end: text })
+        Ok(Self { parts, end: Fixed::of(&text) })
     }
 
     pub(super) fn put(&self, row: usize, out: &mut Vec<u8>) {
         for Part { text, column } in &self.parts {
-            out.extend_from_slice(text);
+            text.put(out);
             column.put_json(row, out);
         }
-        out.extend_from_slice(&self.end);
+        self.end.put(out);
     }
 }
 

@@ -49,7 +49,13 @@ pub(crate) fn batch_of<R: Row>(schema: &SchemaRef, rows: &[R]) -> Result<RecordB
 }
 
 fn texts<'a, R>(rows: &'a [R], text: impl Fn(&'a R) -> &'a str) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
+    let are_same = |pair: &'a [R]| std::ptr::eq(text(&pair[0]), text(&pair[1]));
+    match rows.first() {
+        Some(first) if rows.windows(2).all(are_same) => {
+            Arc::new(StringArray::new_repeated(text(first), rows.len()))
+        }
+        _ => Arc::new(StringArray::from_iter_values(rows.iter().map(text))),
+    }
 }
 
 fn longs<R>(rows: &[R], long: impl Fn(&R) -> i64) -> ArrayRef {
@@ -119,10 +125,20 @@ fn message_ids<R: MarketRecord>(rows: &[R]) -> ArrayRef {
     Arc::new(StringArray::new(offsets, texts.into(), None))
 }
 
+/// The instrument of all rows, as where one symbol was asked for.
+fn only_instrument<R: MarketRecord>(rows: &[R]) -> Option<Instrument> {
+    let first = rows.first()?.instrument();
+    rows.iter().all(|row| row.instrument() == first).then_some(first)
+}
+
 /// Columns that trades and quotes have alike.
 fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
     // An instrument's names live as long as the process, but only its handle knows that.
+    let only = only_instrument(rows);
     let name_of = |text: fn(&Instrument) -> &str| -> ArrayRef {
+        if let Some(only) = &only {
+            return Arc::new(StringArray::new_repeated(text(only), rows.len()));
+        }
         let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 12);
         rows.iter().for_each(|row| texts.append_value(text(&row.instrument())));
         Arc::new(texts.finish())
@@ -133,6 +149,9 @@ fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
         "raw_symbol" => name_of(|instrument| &instrument.raw_symbol),
         "asset_class" => name_of(|instrument| instrument.asset_class.as_str()),
         "currency" => {
+            if let Some(currency) = only.as_ref().and_then(currency_of) {
+                return Some(Arc::new(StringArray::new_repeated(currency, rows.len())));
+            }
             let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 4);
             rows.iter().for_each(|row| texts.append_option(currency_of(&row.instrument())));
             Arc::new(texts.finish())
