@@ -22,6 +22,22 @@ impl Answer {
     }
 }
 
+/// What the engine counts when it has answered.
+pub(crate) trait Answered: Send {
+    fn rows(&self) -> usize;
+    fn meta_mut(&mut self) -> &mut Meta;
+}
+
+impl Answered for Answer {
+    fn rows(&self) -> usize {
+        self.rows()
+    }
+
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
 /// What a page of rows says of the next.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pagination {

@@ -33,7 +33,7 @@ use limits::out_of_time;
 use plan::{Begun, facts_of, planned};
 
 use crate::access::Gate;
-use crate::answer::{Answer, Meta, OpenGaps};
+use crate::answer::{Answer, Answered, Meta, OpenGaps};
 use crate::at::schema_of;
 use crate::catalog::{Scope, table_names};
 use crate::clocks;
@@ -181,11 +181,11 @@ impl Engine {
 
     /// Answers within the time there is, and counts that. No answer is none that counts.
     #[allow(clippy::disallowed_methods, reason = "how long an answer took is for people")]
-    async fn timed(
+    async fn timed<T: Answered>(
         &self,
         limits: Limits,
-        answering: BoxFuture<'_, Result<Option<Answer>>>,
-    ) -> Result<Option<Answer>> {
+        answering: BoxFuture<'_, Result<Option<T>>>,
+    ) -> Result<Option<T>> {
         let started = Instant::now();
         // Waiting for its turn is a part of a query's time.
         let in_turn = async {
@@ -203,7 +203,7 @@ impl Engine {
         statistics.micros.fetch_add(elapsed.as_micros() as u64, Ordering::Relaxed);
         match &mut answer {
             Ok(Some(answer)) => {
-                answer.meta.query_time_ms = elapsed.as_micros() as f64 / 1_000.0;
+                answer.meta_mut().query_time_ms = elapsed.as_micros() as f64 / 1_000.0;
                 statistics.rows.fetch_add(answer.rows() as u64, Ordering::Relaxed);
             }
             Ok(None) => {}

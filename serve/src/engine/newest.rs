@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow_array::RecordBatch;
 use datafusion::logical_expr::{Expr, ident, lit};
 use futures::future::{BoxFuture, ready};
 use k2_dataflows::live::Recent;
@@ -15,11 +14,12 @@ use k2_model::{DataType, Nanos};
 use k2_operators::MarketBatch;
 
 use super::{Engine, Source};
-use crate::answer::Answer;
+use crate::answer::{Answer, Answered, Meta};
 use crate::clocks;
 use crate::config::EngineConfig;
 use crate::constraint::Constraint;
 use crate::error::{Error, Result};
+use crate::format::ObjectRecord;
 use crate::functions::finality::VenueClocks;
 use crate::pinned::Pinned;
 use crate::request::Request;
@@ -29,9 +29,37 @@ use crate::tables::files;
 use crate::tables::rows::{Row, batch_of};
 
 /// Records that are kept as columns: trades and quotes.
-pub(crate) trait NewestRow: Row<Kept = MarketBatch<Self>> + Recent {}
+pub(crate) trait NewestRow: Row<Kept = MarketBatch<Self>> + Recent + ObjectRecord {}
 
-impl<R: Row<Kept = MarketBatch<R>> + Recent> NewestRow for R {}
+impl<R: Row<Kept = MarketBatch<R>> + Recent + ObjectRecord> NewestRow for R {}
+
+/// Records, and what they are all of.
+#[derive(Debug)]
+pub(crate) struct Records<R> {
+    pub(crate) rows: Vec<R>,
+    pub(crate) meta: Meta,
+}
+
+impl<R: Send> Answered for Records<R> {
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
+impl<R: Row> Records<R> {
+    /// The same as columns.
+    pub(crate) fn into_answer(self) -> Result<Answer> {
+        let schema = schema::of_table(R::TABLE);
+        let batch = batch_of(&schema, &self.rows);
+        let batch = batch.map_err(|error| Error::internal("write live rows").with_source(error))?;
+        let batches = if self.rows.is_empty() { Vec::new() } else { vec![batch] };
+        Ok(Answer { schema, batches, meta: self.meta })
+    }
+}
 
 /// Where the records that are wanted begin.
 #[derive(Clone, Copy, Debug)]
@@ -61,52 +89,48 @@ impl Engine {
         &'a self,
         wanted: Newest<'a>,
         correlation_id: String,
-    ) -> BoxFuture<'a, Result<Option<Answer>>> {
+    ) -> BoxFuture<'a, Result<Option<Records<R>>>> {
         self.in_memory(Box::pin(self.newest_live::<R>(wanted, correlation_id)))
     }
 
     /// What `answering` finds in memory, where there is any.
-    pub(super) fn in_memory<'a>(
+    pub(super) fn in_memory<'a, T: Answered + 'a>(
         &'a self,
-        answering: BoxFuture<'a, Result<Option<Answer>>>,
-    ) -> BoxFuture<'a, Result<Option<Answer>>> {
+        answering: BoxFuture<'a, Result<Option<T>>>,
+    ) -> BoxFuture<'a, Result<Option<T>>> {
         match self.0.source {
             Source::Live(_) => Box::pin(self.timed(self.0.config.limits, answering)),
             Source::Offline(_) => Box::pin(ready(Ok(None))),
         }
     }
 
-    /// The answer of rows in memory that fulfil `constraint`.
-    pub(super) async fn answer_from_memory(
+    /// What an answer of so many rows in memory, which fulfil `constraint`, is of.
+    pub(super) async fn meta_of_memory(
         &self,
         pinned: Arc<Pinned>,
         (data_type, constraint): (DataType, &Constraint),
-        batch: RecordBatch,
+        rows: usize,
         correlation_id: String,
-    ) -> Result<Answer> {
-        let (schema, rows) = (batch.schema(), batch.num_rows());
+    ) -> Result<Meta> {
         let scope = self.scope(pinned, BTreeMap::new());
         scope.trace.touch(Some(data_type), constraint);
         scope.trace.rows(Side::Live).fetch_add(rows as u64, Ordering::Relaxed);
-        let meta = self.meta(&scope, correlation_id).await?;
-        let batches = if rows == 0 { Vec::new() } else { vec![batch] };
-        Ok(Answer { schema, batches, meta })
+        self.meta(&scope, correlation_id).await
     }
 
     async fn newest_live<R: NewestRow>(
         &self,
         wanted: Newest<'_>,
         correlation_id: String,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Records<R>>> {
         let pinned = Arc::new(self.pin(&Request::default()).await?);
         let Some((from, constraint)) = self.bounds(&pinned, wanted) else { return Ok(None) };
         let Some(rows) = rows_in_memory::<R>(&pinned, wanted, from, &constraint) else {
             return Ok(None);
         };
-        let batch = batch_of(&schema::of_table(R::TABLE), &rows);
-        let batch = batch.map_err(|error| Error::internal("write live rows").with_source(error))?;
         let touched = (R::DATA_TYPE, &constraint);
-        self.answer_from_memory(pinned, touched, batch, correlation_id).await.map(Some)
+        let meta = self.meta_of_memory(pinned, touched, rows.len(), correlation_id).await?;
+        Ok(Some(Records { rows, meta }))
     }
 
     /// The first time that is wanted, and what rows must fulfil; `None` if nothing tells the time.

@@ -68,7 +68,11 @@ impl Engine {
         let batch = batch_of(&pinned, wanted.timeframe, &entries, lateness_ns);
         let batch = batch.map_err(|error| Error::internal("write bars").with_source(error))?;
         let touched = (DataType::Trades, &constraint);
-        self.answer_from_memory(pinned, touched, batch, correlation_id).await.map(Some)
+        let rows = batch.num_rows();
+        let meta = self.meta_of_memory(pinned, touched, rows, correlation_id).await?;
+        let schema = batch.schema();
+        let batches = if rows == 0 { Vec::new() } else { vec![batch] };
+        Ok(Some(Answer { schema, batches, meta }))
     }
 }
 

@@ -7,6 +7,7 @@ mod columnar;
 mod moments;
 mod objects;
 mod parquet_file;
+mod records;
 mod rows;
 mod table;
 mod text;
@@ -18,9 +19,11 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
-use crate::answer::{Answer, Pagination};
+use crate::answer::{Answer, Meta, Pagination};
 use crate::error::Error;
 use objects::Objects;
+pub(crate) use records::ObjectRecord;
+use records::RecordObjects;
 pub use rows::RowsWriter;
 pub(crate) use text::Column;
 
@@ -156,12 +159,40 @@ pub(crate) fn write_page(
     pagination: &Pagination,
     out: &mut (dyn Write + Send),
 ) -> io::Result<()> {
-    out.write_all(br#"{"success":true,"data":"#)?;
+    out.write_all(ENVELOPE)?;
     let out = write_batches(answer, Format::Json, out)?;
+    end_page(&answer.meta, pagination, out)
+}
+
+/// What comes before the rows.
+const ENVELOPE: &[u8] = br#"{"success":true,"data":"#;
+
+/// The envelope up to the end of its rows, `bytes` long or about.
+pub(crate) fn begin_page<R: ObjectRecord>(records: &[R], bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
+    out.extend_from_slice(ENVELOPE);
+    out.push(b'[');
+    let mut objects = RecordObjects::new();
+    for (nth, record) in records.iter().enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        objects.put(record, &mut out);
+    }
+    out.push(b']');
+    out
+}
+
+/// The envelope from the end of its rows on.
+pub(crate) fn end_page(
+    meta: &Meta,
+    pagination: &Pagination,
+    out: &mut (dyn Write + Send),
+) -> io::Result<()> {
     out.write_all(br#","pagination":"#)?;
     serde_json::to_writer(&mut *out, pagination)?;
     out.write_all(br#","meta":"#)?;
-    serde_json::to_writer(&mut *out, &answer.meta)?;
+    serde_json::to_writer(&mut *out, meta)?;
     out.write_all(b"}\n")
 }
 
@@ -174,6 +205,22 @@ fn columns_of(batch: &RecordBatch) -> io::Result<Vec<Column>> {
 /// for each of `counts`.
 pub(crate) fn objects(batch: &RecordBatch, counts: impl Iterator<Item = usize>) -> Vec<Arc<str>> {
     let objects = Objects::of(batch).expect("columns of K2's own types can be written");
+    joined(counts, |row, text| objects.put(row, text))
+}
+
+/// As [`objects`], of records, and the same text.
+pub(crate) fn record_objects<R: ObjectRecord>(
+    records: &[R],
+    counts: impl Iterator<Item = usize>,
+) -> Vec<Arc<str>> {
+    let mut objects = RecordObjects::new();
+    joined(counts, |row, text| objects.put(&records[row], text))
+}
+
+fn joined(
+    counts: impl Iterator<Item = usize>,
+    mut put: impl FnMut(usize, &mut Vec<u8>),
+) -> Vec<Arc<str>> {
     let mut next = 0;
     let mut text = Vec::new();
     let texts = counts.map(|count| {
@@ -182,7 +229,7 @@ pub(crate) fn objects(batch: &RecordBatch, counts: impl Iterator<Item = usize>) 
             if row > next {
                 text.push(b',');
             }
-            objects.put(row, &mut text);
+            put(row, &mut text);
         }
         next += count;
         Arc::from(std::str::from_utf8(&text).expect("all that is put is text"))

@@ -37,21 +37,9 @@ struct Moments<T: ArrowPrimitiveType, const DIGITS: usize> {
     has_zone: bool,
 }
 
-impl<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize> Moments<T, DIGITS> {
-    /// Known to the compiler, which divides by it without a division.
-    const PER_SECOND: i64 = 10_i64.pow(DIGITS as u32);
-}
-
 impl<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize> Values for Moments<T, DIGITS> {
     fn put(&self, row: usize, out: &mut Vec<u8>) {
-        let value = self.array.value(row);
-        let (seconds, part) =
-            (value.div_euclid(Self::PER_SECOND), value.rem_euclid(Self::PER_SECOND));
-        put_moment(seconds, out);
-        if DIGITS > 0 {
-            out.push(b'.');
-            push_digits(part.unsigned_abs(), DIGITS, out);
-        }
+        put_parts::<DIGITS>(self.array.value(row), out);
         if self.has_zone {
             out.push(b'Z');
         }
@@ -59,6 +47,22 @@ impl<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize> Values for Moment
 
     fn are_bare(&self) -> bool {
         true
+    }
+}
+
+/// Microseconds since 1970, without a zone.
+pub(super) fn put_micros(micros: i64, out: &mut Vec<u8>) {
+    put_parts::<6>(micros, out);
+}
+
+/// A moment in parts of a second, of which there are `10^DIGITS`: the compiler knows how many, and
+/// divides by them without a division.
+fn put_parts<const DIGITS: usize>(parts: i64, out: &mut Vec<u8>) {
+    let per_second = const { 10_i64.pow(DIGITS as u32) };
+    put_moment(parts.div_euclid(per_second), out);
+    if DIGITS > 0 {
+        out.push(b'.');
+        push_digits(parts.rem_euclid(per_second).unsigned_abs(), DIGITS, out);
     }
 }
 

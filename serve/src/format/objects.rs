@@ -26,7 +26,7 @@ struct Part {
 
 /// A text that is put often, and mostly is a few names long. It is copied in blocks of one size,
 /// which takes no call, and what is too much is cut off.
-struct Fixed {
+pub(super) struct Fixed {
     blocks: Vec<[u8; BLOCK_BYTES]>,
     length: usize,
 }
@@ -34,7 +34,7 @@ struct Fixed {
 const BLOCK_BYTES: usize = 32;
 
 impl Fixed {
-    fn of(text: &[u8]) -> Self {
+    pub(super) fn of(text: &[u8]) -> Self {
         let block = |part: &[u8]| {
             let mut block = [0; BLOCK_BYTES];
             block[..part.len()].copy_from_slice(part);
@@ -44,7 +44,7 @@ impl Fixed {
     }
 
     #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         let end = out.len() + self.length;
         self.blocks.iter().for_each(|block| out.extend_from_slice(block));
         out.truncate(end);

@@ -110,9 +110,9 @@ pub(super) async fn summary(ask: Ask) -> Result<Response> {
         )
         .with_hint(format!("GET /v1/summary/{symbol} lists the days on which it was")));
     }
-    symbols::warn_of_venues(&ask, &mut answer);
+    symbols::warn_of_venues(&ask, symbols::venues_of(&answer.batches), &mut answer.meta);
     let pagination = Pagination::whole(answer.rows());
-    respond(&ask, Page { answer, pagination }).await
+    respond(&ask, Page::of(answer, pagination)).await
 }
 
 pub(super) async fn batch(ask: Ask) -> Result<Response> {
@@ -134,7 +134,7 @@ pub(super) async fn batch(ask: Ask) -> Result<Response> {
     let limits: Vec<usize> = queries.iter().map(Values::limit).collect();
     let has_more = cut_each(&mut answer, &limits)?;
     let pagination = Pagination { limit, cursor: None, has_more };
-    respond(&ask, Page { answer, pagination }).await
+    respond(&ask, Page::of(answer, pagination)).await
 }
 
 /// Lets of each query at most its limit of rows stand, and says where there were more.
@@ -208,7 +208,7 @@ pub(super) async fn health(ask: Ask) -> Result<Response> {
     let batch = batch.map_err(|error| Error::internal("tell the bars").with_source(error))?;
     (answer.schema, answer.batches) = (batch.schema(), vec![batch]);
     let pagination = Pagination::whole(answer.rows());
-    respond(&ask, Page { answer, pagination }).await
+    respond(&ask, Page::of(answer, pagination)).await
 }
 
 async fn newest_trades(ask: &Ask) -> Result<Vec<NewestTrade>> {

@@ -10,22 +10,53 @@ use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampNanoseco
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
-use k2_model::{Decimal, Nanos};
+use k2_model::{Coordinates, Decimal, Instrument, Nanos};
 use k2_sinks::At;
 
 use super::ask::Ask;
 use super::cursor::{Cursor, Part};
-use super::partial;
+use super::reply::{BODY_BYTES, ROW_BYTES};
+use super::{partial, symbols};
 use crate::answer::{Answer, Pagination};
+use crate::engine::newest::{NewestRow, Records};
 use crate::error::{Error, Result};
-use crate::literal;
+use crate::format::begin_page;
 use crate::request::{AsOf, Request};
+use crate::{literal, schema};
 
 /// Rows and where they stand among all that were asked for.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) answer: Answer,
     pub(super) pagination: Pagination,
+    /// The rows, where they are not those of the answer.
+    pub(super) begun: Option<Begun>,
+}
+
+/// Rows that are written as JSON already, straight from records.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The envelope up to the end of its rows.
+    pub(super) body: Vec<u8>,
+    rows: usize,
+    /// Of the rows; one of neighbours that are of the same.
+    instruments: Vec<Instrument>,
+}
+
+impl Page {
+    pub(super) fn of(answer: Answer, pagination: Pagination) -> Self {
+        Self { answer, pagination, begun: None }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.begun.as_ref().map_or_else(|| self.answer.rows(), |begun| begun.rows)
+    }
+
+    pub(super) fn warn_of_venues(&mut self, ask: &Ask) {
+        let Answer { batches, meta, .. } = &mut self.answer;
+        let begun = self.begun.iter().flat_map(|it| &it.instruments).map(|it| &*it.venue);
+        symbols::warn_of_venues(ask, begun.chain(symbols::venues_of(batches)), meta);
+    }
 }
 
 /// A column that pages are ordered by.
@@ -194,7 +225,24 @@ impl Listing {
         if let Some(columns) = &self.columns {
             keep(&mut answer, columns.len())?;
         }
-        Ok(Page { answer, pagination: Pagination { limit, cursor, has_more } })
+        Ok(Page::of(answer, Pagination { limit, cursor, has_more }))
+    }
+
+    /// As [`Listing::finish`], for an answer as JSON with the columns and the order of records.
+    pub(super) fn begin_page<R: NewestRow>(&self, ask: &Ask, records: Records<R>) -> Result<Page> {
+        let Records { mut rows, meta } = records;
+        let limit = ask.values.limit();
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| has_more).map(place_of);
+        let cursor = last.map(|last| seal(ask, last, &meta.as_of)).transpose()?;
+        let body = begin_page(&rows, BODY_BYTES + rows.len() * ROW_BYTES);
+        let mut instruments: Vec<Instrument> = rows.iter().map(|row| row.instrument()).collect();
+        instruments.dedup();
+        let begun = Begun { body, rows: rows.len(), instruments };
+        let answer = Answer { schema: schema::of_table(R::TABLE), batches: Vec::new(), meta };
+        let pagination = Pagination { limit, cursor, has_more };
+        Ok(Page { answer, pagination, begun: Some(begun) })
     }
 
     fn cursor(&self, ask: &Ask, batch: &RecordBatch, as_of: &AsOf) -> Result<String> {
@@ -205,10 +253,25 @@ impl Listing {
                 Error::internal(format!("write a cursor: rows have no {}", by.column))
             })
         };
-        let last = self.order.iter().map(part).collect::<Result<_>>()?;
-        let cursor = Cursor { question: ask.question(), as_of: as_of.clone(), last };
-        cursor.sealed(&ask.state.secret)
+        seal(ask, self.order.iter().map(part).collect::<Result<_>>()?, as_of)
     }
+}
+
+fn seal(ask: &Ask, last: Vec<Part>, as_of: &AsOf) -> Result<String> {
+    let cursor = Cursor { question: ask.question(), as_of: as_of.clone(), last };
+    cursor.sealed(&ask.state.secret)
+}
+
+/// Where `row` stands among [`RECORDS`].
+fn place_of<R: NewestRow>(row: &R) -> Vec<Part> {
+    let Coordinates { origin, offset } = row.at();
+    vec![
+        Part::Integer(row.ts_event().0),
+        Part::Integer(row.numbers().1.cast_signed()),
+        Part::Text(origin.source().to_owned()),
+        Part::Integer(origin.partition().into()),
+        Part::Integer(offset.cast_signed()),
+    ]
 }
 
 fn written(by: OrderedBy, part: &Part) -> String {

@@ -7,10 +7,11 @@ use k2_model::{Nanos, Quote, Trade};
 use super::ask::Ask;
 use super::page::{Listing, Page, RECORDS};
 use super::parameters::Values;
-use super::reply::respond;
+use super::reply::{ROWS_INLINE_MAX, respond};
 use super::symbols;
-use crate::engine::newest::{Newest, NewestRow, Since};
+use crate::engine::newest::{Newest, NewestRow, Records, Since};
 use crate::error::Result;
+use crate::format::Format;
 use crate::literal;
 
 pub(super) const SIDES: &[&str] = &["BUY", "SELL", "SELL_SHORT", "UNKNOWN"];
@@ -134,16 +135,20 @@ async fn of_memory<R: NewestRow>(
         until: times(values).1,
         rows: values.limit() + 1,
     };
-    let answer = ask.state.engine.newest::<R>(wanted, ask.correlation_id.clone()).await?;
-    answer.map(|answer| listing.finish(ask, answer)).transpose()
+    let records = ask.state.engine.newest::<R>(wanted, ask.correlation_id.clone()).await?;
+    let page = |records: Records<R>| match ask.wanted.format {
+        Format::Json if records.rows.len() <= ROWS_INLINE_MAX => listing.begin_page(ask, records),
+        _ => listing.finish(ask, records.into_answer()?),
+    };
+    records.map(page).transpose()
 }
 
 pub(super) async fn finish(ask: &Ask, mut page: Page) -> Result<Response> {
     let symbols = ["symbol", "symbols"].map(|name| ask.values.texts(name)).concat();
-    if page.answer.rows() == 0 && ask.values.text("cursor").is_none() {
+    if page.rows() == 0 && ask.values.text("cursor").is_none() {
         symbols::check_known(ask, &symbols).await?;
     }
-    symbols::warn_of_venues(ask, &mut page.answer);
+    page.warn_of_venues(ask);
     respond(ask, page).await
 }
 

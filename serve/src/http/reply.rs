@@ -12,13 +12,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::ask::Ask;
-use super::page::Page;
+use super::page::{Begun, Page};
 use super::partial;
 use super::routes;
-use crate::answer::{Meta, MomentMeta, Sources};
+use crate::answer::{Answer, Meta, MomentMeta, Pagination, Sources};
 use crate::correlation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Format, write_page, write_rows};
+use crate::format::{Format, end_page, write_page, write_rows};
 use crate::request::AsOf;
 
 /// Where an answer says what it is an answer of, whatever its body is.
@@ -143,11 +143,11 @@ impl Encoding {
 }
 
 /// About how long a body is, besides its rows, and a row: so that it need not grow often.
-const BODY_BYTES: usize = 4 << 10;
-const ROW_BYTES: usize = 480;
+pub(super) const BODY_BYTES: usize = 4 << 10;
+pub(super) const ROW_BYTES: usize = 480;
 
 /// An answer of more rows is written on a thread that may take its time.
-const ROWS_INLINE_MAX: usize = 2_000;
+pub(super) const ROWS_INLINE_MAX: usize = 2_000;
 
 /// `page` as the client wants it.
 pub(super) async fn respond(ask: &Ask, page: Page) -> Result<Response> {
@@ -161,24 +161,23 @@ pub(super) async fn respond(ask: &Ask, page: Page) -> Result<Response> {
 
 /// `page` in a format, compressed if that is wanted and of use.
 pub(super) async fn write(page: Page, wanted: Wanted) -> Result<Response> {
-    if page.answer.rows() <= ROWS_INLINE_MAX {
-        return written(&page, &wanted);
+    if page.rows() <= ROWS_INLINE_MAX {
+        return written(page, &wanted);
     }
-    let written = tokio::task::spawn_blocking(move || written(&page, &wanted)).await;
+    let written = tokio::task::spawn_blocking(move || written(page, &wanted)).await;
     written.map_err(|error| Error::internal("write an answer").with_source(error))?
 }
 
-fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
-    let Page { answer, pagination } = page;
+fn written(page: Page, wanted: &Wanted) -> Result<Response> {
+    let Page { answer, pagination, begun } = page;
     let failed = |error: std::io::Error| Error::internal("write an answer").with_source(error);
-    // Of long answers nobody knows how wide they are, and they are few.
-    let rows = answer.rows().min(ROWS_INLINE_MAX);
-    let mut body = Vec::with_capacity(BODY_BYTES + rows * ROW_BYTES);
-    match wanted.format {
-        Format::Json => write_page(answer, pagination, &mut body),
-        format => write_rows(answer, format, &mut body),
-    }
-    .map_err(failed)?;
+    let body = match begun {
+        Some(Begun { mut body, .. }) => {
+            end_page(&answer.meta, &pagination, &mut body).map(|()| body)
+        }
+        None => whole_body(&answer, &pagination, wanted.format),
+    };
+    let body = body.map_err(failed)?;
     let is_worth_it = body.len() >= COMPRESSED_BYTES_MIN && wanted.format != Format::Parquet;
     let encoding = if is_worth_it { wanted.encoding } else { Encoding::Plain };
     let mut response =
@@ -189,11 +188,26 @@ fn written(page: &Page, wanted: &Wanted) -> Result<Response> {
     }
     tell_that_it_varies(headers);
     tell_meta(MetaHeader::whole(&answer.meta), headers);
-    let text = serde_json::to_string(pagination).unwrap_or_default();
+    let text = serde_json::to_string(&pagination).unwrap_or_default();
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(PAGINATION, value);
     }
     Ok(response)
+}
+
+fn whole_body(
+    answer: &Answer,
+    pagination: &Pagination,
+    format: Format,
+) -> std::io::Result<Vec<u8>> {
+    // Of long answers nobody knows how wide they are, and they are few.
+    let rows = answer.rows().min(ROWS_INLINE_MAX);
+    let mut body = Vec::with_capacity(BODY_BYTES + rows * ROW_BYTES);
+    match format {
+        Format::Json => write_page(answer, pagination, &mut body)?,
+        format => write_rows(answer, format, &mut body)?,
+    }
+    Ok(body)
 }
 
 /// The same path has several answers, by what the client accepts.

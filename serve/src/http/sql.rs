@@ -70,7 +70,7 @@ pub(super) async fn sql(
             let answer = engine.query(request).await?;
             partial::check(on_partial, &answer.meta)?;
             let pagination = Pagination::whole(answer.rows());
-            return reply::write(Page { answer, pagination }, wanted.clone()).await;
+            return reply::write(Page::of(answer, pagination), wanted.clone()).await;
         }
         let answer = engine.stream(request).await?;
         partial::check(on_partial, &answer.meta())?;

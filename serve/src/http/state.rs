@@ -46,7 +46,7 @@ async fn list(ask: Ask, sql: String) -> Result<Response> {
     let mut answer = ask.query(sql, ask.values.as_of().cloned()).await?;
     let has_more = answer.rows() > limit;
     cut(&mut answer, limit);
-    respond(&ask, Page { answer, pagination: Pagination { limit, cursor: None, has_more } }).await
+    respond(&ask, Page::of(answer, Pagination { limit, cursor: None, has_more })).await
 }
 
 fn filtered(select: &str, conditions: &[String]) -> String {
@@ -65,7 +65,7 @@ pub(super) async fn symbols(ask: Ask) -> Result<Response> {
 pub(super) async fn stats(ask: Ask) -> Result<Response> {
     let answer = ask.state.engine.sizes(ask.correlation_id.clone()).await?;
     let pagination = Pagination::whole(answer.rows());
-    respond(&ask, Page { answer, pagination }).await
+    respond(&ask, Page::of(answer, pagination)).await
 }
 
 pub(super) async fn snapshots(ask: Ask) -> Result<Response> {
@@ -104,5 +104,5 @@ pub(super) async fn feeds(ask: Ask) -> Result<Response> {
     let sql = filtered("SELECT * FROM feed_health", &conditions);
     let answer = ask.query(format!("{sql} ORDER BY venue, data_type"), None).await?;
     let pagination = Pagination::whole(answer.rows());
-    respond(&ask, Page { answer, pagination }).await
+    respond(&ask, Page::of(answer, pagination)).await
 }

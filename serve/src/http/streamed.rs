@@ -29,7 +29,7 @@ pub(super) async fn respond(answer: AnswerStream, wanted: Wanted) -> Result<Resp
     let answer = match answer.whole() {
         Ok(answer) => {
             let pagination = Pagination::whole(answer.rows());
-            return reply::write(Page { answer, pagination }, wanted).await;
+            return reply::write(Page::of(answer, pagination), wanted).await;
         }
         Err(longer) => *longer,
     };

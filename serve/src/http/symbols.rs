@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 
 use super::ask::Ask;
-use crate::answer::Answer;
+use crate::answer::Meta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hint::nearest;
 
@@ -48,29 +49,32 @@ pub(super) async fn check_known(ask: &Ask, symbols: &[String]) -> Result<()> {
     .with_hint(format!("the nearest are {nearest}; GET /v1/symbols lists all with records")))
 }
 
-/// Notes in `answer` that a symbol was asked for without its venue, and there are several.
-pub(super) fn warn_of_venues(ask: &Ask, answer: &mut Answer) {
+/// Notes in `meta` that a symbol was asked for without its venue, and there are several `venues`.
+pub(super) fn warn_of_venues<'a>(
+    ask: &Ask,
+    venues: impl Iterator<Item = &'a str>,
+    meta: &mut Meta,
+) {
     let names = ["venue", "venues"].map(|name| ask.values.texts(name)).concat();
     if !names.is_empty() || ask.values.text("symbol").is_none() {
         return;
     }
-    let mut venues: BTreeSet<&str> = BTreeSet::new();
-    for batch in &answer.batches {
-        let Some(column) = batch.column_by_name("venue") else { continue };
-        let mut last = None;
-        for venue in column.as_string::<i32>().iter().flatten() {
-            // Neighbours mostly are of one venue.
-            if last.replace(venue) != Some(venue) {
-                venues.insert(venue);
-            }
-        }
-    }
+    let venues: BTreeSet<&str> = venues.collect();
     if venues.len() > 1 {
         let venues = venues.into_iter().collect::<Vec<_>>().join(", ");
-        answer.meta.warnings.push(format!(
+        meta.warnings.push(format!(
             "the symbol is at several venues: {venues}; name one with venue for it alone"
         ));
     }
+}
+
+/// The venues of rows, one of neighbours that are of the same.
+pub(super) fn venues_of(batches: &[RecordBatch]) -> impl Iterator<Item = &str> {
+    batches.iter().filter_map(|batch| batch.column_by_name("venue")).flat_map(|column| {
+        let mut last = None;
+        let venues = column.as_string::<i32>().iter().flatten();
+        venues.filter(move |venue| last.replace(*venue) != Some(*venue))
+    })
 }
 
 #[cfg(test)]

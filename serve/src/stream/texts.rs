@@ -1,7 +1,6 @@
 //! Rows as text, made once for all readers of the same rows.
 //!
-//! The texts are those of every other answer: the rows become columns, and the columns are
-//! written by `format`.
+//! The texts are those of every other answer, written by `format`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,12 +11,10 @@ use arrow_schema::{DataType, Field, Schema};
 use k2_dataflows::live::Group;
 use k2_model::{Instrument, Nanos, Time, Timeframe, Trade};
 use k2_operators::MarketRecord;
-use k2_sinks::Table;
 
-use crate::format::objects;
+use crate::format::{objects, record_objects};
 use crate::schema;
 use crate::stream::moment::Moment;
-use crate::tables::rows::batch_of;
 use crate::views::bars;
 
 /// Bytes of texts that are kept for other readers.
@@ -66,7 +63,7 @@ impl Texts {
         self.texts(runs.iter().map(key).collect(), |missing| {
             let runs = || missing.iter().map(|at| &runs[*at]);
             let trades: Vec<Trade> = runs().flat_map(Run::trades).collect();
-            trades_texts(&trades, runs().map(|run| run.group.rows.len()))
+            record_objects(&trades, runs().map(|run| run.group.rows.len()))
         })
     }
 
@@ -75,7 +72,7 @@ impl Texts {
         let key = |trade: &Trade| (frontier, Rows::Latest(trade.instrument));
         self.texts(trades.iter().map(key).collect(), |missing| {
             let trades: Vec<Trade> = missing.iter().map(|at| trades[*at].clone()).collect();
-            trades_texts(&trades, trades.iter().map(|_| 1))
+            record_objects(&trades, trades.iter().map(|_| 1))
         })
     }
 
@@ -129,12 +126,6 @@ impl Known {
             self.bytes -= oldest.len();
         }
     }
-}
-
-/// Of the next so many of `trades` one text, for each of `counts`.
-pub(crate) fn trades_texts(trades: &[Trade], counts: impl Iterator<Item = usize>) -> Vec<Arc<str>> {
-    let batch = batch_of(&schema::of_table(Table::Trades), trades);
-    objects(&batch.expect("a trade has every column of its table"), counts)
 }
 
 /// Each of `bars` as a text, with whether it is final.
