@@ -284,6 +284,10 @@ impl RunArgs {
     }
 }
 
+/// So often a commit is tried when the job is to end, which takes about six seconds. What is not
+/// committed is read again by the next job.
+const ATTEMPTS_AT_END: u32 = 8;
+
 fn open_lake(
     directory: &Path,
     take_over: bool,
@@ -296,6 +300,11 @@ fn open_lake(
         match status {
             // What waits for somebody to free space would make Ctrl-C wait with it.
             SinkStatus::Stalled { .. } if interrupt.is_asked() => ControlFlow::Break(()),
+            SinkStatus::Retrying { attempt, .. }
+                if interrupt.is_asked() && *attempt >= ATTEMPTS_AT_END =>
+            {
+                ControlFlow::Break(())
+            }
             _ => ControlFlow::Continue(()),
         }
     };

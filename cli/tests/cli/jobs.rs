@@ -84,6 +84,20 @@ fn kill_9_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
+fn a_job_whose_directory_is_gone_ends_when_it_is_asked_to() {
+    let place = Place::new();
+    place.write("fast", "[commit]\ninterval_s = 1\n");
+    let job = place.start("run --data-dir d --config fast --listen 127.0.0.1:0");
+    wait_until(|| place.count("trades") > 0, "the market stands still");
+    fs::remove_dir_all(place.path("d")).unwrap();
+    // A commit that cannot be is being tried by now.
+    std::thread::sleep(Duration::from_secs(2));
+    let ran = job.stop();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("gave up, as asked"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_second_job_on_the_directory_is_refused() {
     let place = Place::new();
     place.generate("market", &["--messages", "1000"]);
