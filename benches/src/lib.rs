@@ -16,6 +16,6 @@ mod stage;
 pub mod storage;
 pub mod subscribers;
 
-pub use report::{Figure, Report};
+pub use report::{Figure, Processors, Report};
 pub use run::Error;
 pub use stage::Named;

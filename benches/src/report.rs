@@ -47,6 +47,33 @@ pub struct Machine {
     pub cores: usize,
     pub memory_gib: u64,
     pub load: String,
+    /// Percentage of the time in which threads wanted a processor that the machine's host gave to
+    /// others meanwhile. What waits for that waits for milliseconds.
+    pub stolen_percent: Option<f64>,
+}
+
+/// What the processors have done since the machine began, in ticks of its clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Processors {
+    wanted: u64,
+    stolen: u64,
+}
+
+impl Processors {
+    /// Until now; `None` where the kernel does not tell.
+    pub fn now() -> Option<Self> {
+        Self::of(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// Of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+    fn of(stat: &str) -> Option<Self> {
+        let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        let ticks: Vec<u64> = ticks.map_while(|it| it.parse().ok()).collect();
+        let [user, nice, system, _idle, _iowait, irq, softirq, stolen, ..] = ticks[..] else {
+            return None;
+        };
+        Some(Self { wanted: user + nice + system + irq + softirq + stolen, stolen })
+    }
 }
 
 impl Figure {
@@ -126,6 +153,15 @@ impl Report {
         self.input.push((name.into(), value.to_string()));
     }
 
+    /// Notes what others had of the processors since `begun`.
+    pub fn note_stolen(&mut self, begun: Option<Processors>) {
+        let both = begun.zip(Processors::now());
+        self.machine.stolen_percent = both.map(|(begun, now)| {
+            let (wanted, stolen) = (now.wanted - begun.wanted, now.stolen - begun.stolen);
+            (1e4 * stolen as f64 / wanted.max(1) as f64).round() / 1e2
+        });
+    }
+
     /// Keeps the report as `<date>-<name>.json` in `folder`.
     pub fn save(&self, folder: &Path) -> Result<PathBuf, Error> {
         let path = folder.join(format!("{}-{}.json", &self.at[..10], self.name));
@@ -139,9 +175,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cpu, cores, memory_gib, load } = &self.machine;
+        let Machine { cpu, cores, memory_gib, load, stolen_percent } = &self.machine;
         writeln!(f, "{}", self.question)?;
-        writeln!(f, "  machine  {cpu}, {cores} cores, {memory_gib} GiB, load {load}")?;
+        write!(f, "  machine  {cpu}, {cores} cores, {memory_gib} GiB, load {load}")?;
+        if let Some(stolen) = stolen_percent {
+            write!(f, ", {stolen} % of its time stolen")?;
+        }
+        writeln!(f)?;
         for (name, value) in &self.input {
             writeln!(f, "  {name:<8} {value}")?;
         }
@@ -176,6 +216,21 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: kib.div_ceil(1 << 20),
             load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            stolen_percent: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stolen_is_a_part_of_what_is_wanted() {
+        let stat = "cpu  923030 104 121969 542246 5863 0 6918 26188 0 0\ncpu0 1 2 3\n";
+        let Processors { wanted, stolen } = Processors::of(stat).unwrap();
+        assert_eq!((wanted, stolen), (923_030 + 104 + 121_969 + 6_918 + 26_188, 26_188));
+        assert!(Processors::of("intr 7\n").is_none());
+        assert!(Processors::of("cpu  1 2 3\n").is_none());
     }
 }

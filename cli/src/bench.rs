@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use k2_benches::{Named, dedup, freshness, kafka, query, replay, restart, storage, subscribers};
+use k2_benches::{
+    Named, Processors, dedup, freshness, kafka, query, replay, restart, storage, subscribers,
+};
 use k2_kafka::Format;
 
 use crate::failure::{Failure, Result};
@@ -184,6 +186,7 @@ enum Bench {
 }
 
 pub fn run(args: BenchArgs) -> Result {
+    let begun = Processors::now();
     let report = match args.what {
         Bench::Replay { input, messages, workers, runs } => {
             replay::replay(&replay::Replay { input, messages, workers, runs })
@@ -231,7 +234,8 @@ pub fn run(args: BenchArgs) -> Result {
             restart::restart(&restart::Restart { hours, messages, runs })
         }
     };
-    let report = report?;
+    let mut report = report?;
+    report.note_stolen(begun);
     let mut stdout = io::stdout().lock();
     write!(stdout, "{report}").and_then(|()| stdout.flush()).map_err(Failure::output)?;
     if let Some(folder) = args.save {

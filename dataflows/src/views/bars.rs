@@ -1,24 +1,28 @@
-//! `ohlcv_1m` … `ohlcv_1d`: bars, each timeframe built from the finer one.
+//! `ohlcv_1m` … `ohlcv_1d`: bars of all timeframes.
 //!
 //! * **Input**: unique trades by batch.
 //! * **Output**: of each timeframe the bars as they stand: `-1` for what a bar was, `+1` for what
 //!   it has become.
 //! * **Routing**: none: an instrument's trades are on one worker.
 //! * **Progress**: each time is answered at once.
-//! * **State**: the one-minute bars of the horizon, and the arrangements of the coarser ones. A
-//!   bar that falls behind the horizon is retracted, and with it goes all that was built on it;
-//!   from then on it is computed from the tables.
+//! * **State**: the bars of the horizon. Those that fall behind it are retracted; from then on
+//!   they are computed from the tables.
 //! * **Restart**: `resumed` are the one-minute bars of the horizon, read from the table.
+//!
+//! By hand, because trades come by the million and minutes by the hundred: a time's trades are
+//! merged by minute before anything else sees them. What they come to is merged into the bar of
+//! each timeframe that they are in: trades are never taken back, so no bar is ever summed up anew
+//! from the finer ones, of which a reduction would look at all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::rc::Rc;
 
-use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 use differential_dataflow::{AsCollection, VecCollection};
 use k2_model::time::NANOS_PER_DAY;
 use k2_model::{Bar, Instrument, Nanos, Time, Timeframe, Trade};
-use k2_operators::kit::arrange::arrange_by_key_here;
+use k2_operators::kit::expand::expand;
 use k2_operators::kit::instruments::AddressMap;
 use k2_operators::sequence::Judged;
 use k2_operators::{MarketBatch, MarketColumns};
@@ -54,84 +58,51 @@ pub fn bars<'scope>(
     judged: StreamVec<'scope, Time, Rc<Judged<Trade>>>,
     config: BarsConfig,
 ) -> Bars<'scope> {
-    let (minutes, horizon) = one_minute(judged, config);
-    let mut by_timeframe = vec![minutes];
-    for timeframe in &Timeframe::ALL[1..] {
-        let finer = by_timeframe.last().expect("there is a finest timeframe").clone();
-        by_timeframe.push(coarser(finer, *timeframe));
-    }
-    Bars { by_timeframe, horizon }
-}
-
-/// Merges the bars of the next finer timeframe. At most 24 of them make one.
-fn coarser<'scope>(finer: KeyedBars<'scope>, timeframe: Timeframe) -> KeyedBars<'scope> {
-    let keyed = finer.map(move |((instrument, start), bar)| {
-        ((instrument, timeframe.window_start(start)), (start, bar))
-    });
-    arrange_by_key_here(keyed, &format!("Arrange: Bars {timeframe}"))
-        .reduce_abelian::<_, ValBuilder<_, _, _, _>, ValSpine<BarKey, Bar, Time, isize>, _, _>(
-            &format!("Bars {timeframe}"),
-            |_key, finer, merged| {
-                let mut bars = finer.iter().map(|((_, bar), _)| bar);
-                let mut sum = *bars.next().expect("a key that is reduced has values");
-                bars.for_each(|bar| sum.merge(bar));
-                merged.push((sum, 1));
-            },
-            |updates, key, changes| {
-                updates.clear();
-                updates
-                    .extend(changes.drain(..).map(|(bar, time, diff)| ((*key, bar), time, diff)));
-            },
-        )
-        .as_collection(|key, bar| (*key, *bar))
-}
-
-type Minutes<'scope> = (KeyedBars<'scope>, StreamVec<'scope, Time, Nanos>);
-
-/// One-minute bars. By hand, because trades come by the million and minutes by the hundred: a
-/// time's trades are merged by minute before anything of differential dataflow sees them.
-fn one_minute<'scope>(
-    judged: StreamVec<'scope, Time, Rc<Judged<Trade>>>,
-    config: BarsConfig,
-) -> Minutes<'scope> {
-    let updates = judged.unary(Pipeline, "Bars 1m", |capability, _info| {
-        let mut minutes = MinuteBars::new(config);
+    let updates = judged.unary(Pipeline, "Bars", |capability, _info| {
+        let mut bars = KeptBars::new(config);
         // What the bars start with is given at the first activation, at the least time.
         let mut seed = Some(capability);
         move |input, output| {
             if let Some(capability) = seed.take() {
-                output.session(&capability).give(Rc::new(minutes.seed()));
+                output.session(&capability).give(Rc::new(bars.seed()));
             }
             input.for_each_time(|time, batches| {
                 let mut session = output.session(&time);
                 for judged in batches.flat_map(|batch| batch.drain(..)) {
-                    let changed = minutes.add(&judged.unique);
-                    session.give(Rc::new(changed));
+                    session.give(Rc::new(bars.add(&judged.unique)));
                 }
             });
         }
     });
-    let bars = k2_operators::kit::expand::expand(updates.clone(), "Bars 1m changes", {
-        |changed: &Changed, time, given| {
-            given.extend(changed.bars.iter().map(|(key, bar, diff)| ((*key, *bar), time, *diff)));
-        }
+    let of_timeframe = |(nth, timeframe): (usize, &Timeframe)| {
+        let name = format!("Bars {timeframe} changes");
+        let changes = expand(updates.clone(), &name, move |changed: &Changed, time, given| {
+            let bars = changed.bars[nth].iter();
+            given.extend(bars.map(|(key, bar, diff)| ((*key, *bar), time, *diff)));
+        });
+        changes.as_collection()
+    };
+    let by_timeframe = Timeframe::ALL.iter().enumerate().map(of_timeframe).collect();
+    let horizon = expand(updates.clone(), "Bars horizon", |changed: &Changed, _time, given| {
+        given.extend(changed.horizon);
     });
-    let horizon = k2_operators::kit::expand::expand(updates, "Bars horizon", {
-        |changed: &Changed, _time, given| given.extend(changed.horizon)
-    });
-    (bars.as_collection(), horizon)
+    Bars { by_timeframe, horizon }
 }
 
-/// How the one-minute bars changed over one time.
+const TIMEFRAMES: usize = Timeframe::ALL.len();
+
+/// How the bars changed over one time.
 #[derive(Debug, Default)]
 struct Changed {
-    bars: Vec<(BarKey, Bar, isize)>,
+    /// Of each timeframe.
+    bars: [Vec<(BarKey, Bar, isize)>; TIMEFRAMES],
     horizon: Option<Nanos>,
 }
 
-/// The one-minute bars of the horizon. Pure: its only clock is the newest trade.
-struct MinuteBars {
-    bars: BTreeMap<BarKey, Bar>,
+/// The bars of the horizon. Pure: its only clock is the newest trade.
+struct KeptBars {
+    /// Of each timeframe.
+    bars: [BTreeMap<BarKey, Bar>; TIMEFRAMES],
     /// Windows that start before it are not kept. A UTC midnight; only ever rises.
     behind: Nanos,
     /// `behind`, once a bar before it has been left out; until then all bars are here.
@@ -142,11 +113,16 @@ struct MinuteBars {
     merged: Vec<(BarKey, Bar)>,
 }
 
-impl MinuteBars {
+impl KeptBars {
     fn new(config: BarsConfig) -> Self {
-        let BarsConfig { resumed, from, horizon_ns } = config;
+        let BarsConfig { mut resumed, from, horizon_ns } = config;
+        resumed.sort_unstable_by_key(|(key, _)| *key);
+        let bars = Timeframe::ALL.map(|timeframe| {
+            coarsen(&mut resumed, timeframe);
+            resumed.iter().copied().collect()
+        });
         Self {
-            bars: resumed.into_iter().collect(),
+            bars,
             behind: from.unwrap_or(Nanos(i64::MIN)),
             from,
             horizon_ns,
@@ -156,8 +132,9 @@ impl MinuteBars {
     }
 
     fn seed(&self) -> Changed {
-        let bars = self.bars.iter().map(|(key, bar)| (*key, *bar, 1)).collect();
-        Changed { bars, horizon: self.from }
+        let all =
+            |bars: &BTreeMap<BarKey, Bar>| bars.iter().map(|(key, bar)| (*key, *bar, 1)).collect();
+        Changed { bars: self.bars.each_ref().map(all), horizon: self.from }
     }
 
     fn add(&mut self, unique: &MarketBatch<Trade>) -> Changed {
@@ -169,20 +146,19 @@ impl MinuteBars {
         let mut merged = std::mem::take(&mut self.merged);
         let newest = merged.iter().map(|((_, start), _)| *start).max();
         self.move_horizon(newest, &mut changed);
-        for (key, more) in merged.drain(..) {
-            if key.1 < self.behind {
-                // Its bar is not in memory, so no bar before the horizon may be answered from it.
-                self.leave(&mut changed);
-                continue;
-            }
-            let mut bar = more;
-            if let Some(before) = self.bars.get(&key) {
-                changed.bars.push((key, *before, -1));
-                bar.merge(before);
-            }
-            changed.bars.push((key, bar, 1));
-            self.bars.insert(key, bar);
+        let before = merged.len();
+        merged.retain(|((_, start), _)| *start >= self.behind);
+        if merged.len() < before {
+            // Their bars are not in memory, so none before the horizon may be answered from it.
+            self.leave(&mut changed);
         }
+        merged.sort_unstable_by_key(|(key, _)| *key);
+        let kept = self.bars.iter_mut().zip(&mut changed.bars);
+        for (timeframe, (bars, changes)) in Timeframe::ALL.into_iter().zip(kept) {
+            coarsen(&mut merged, timeframe);
+            merged.iter().for_each(|(key, more)| grow(bars, *key, more, changes));
+        }
+        merged.clear();
         self.merged = merged;
         changed
     }
@@ -231,14 +207,19 @@ impl MinuteBars {
             return;
         }
         self.behind = behind;
-        let before = self.bars.len();
-        self.bars.retain(|key, bar| {
-            if key.1 < behind {
-                changed.bars.push((*key, *bar, -1));
-            }
-            key.1 >= behind
-        });
-        if self.bars.len() < before || self.from.is_some() {
+        let mut has_left = false;
+        // Every window begins and ends on one side of a midnight.
+        for (bars, changes) in self.bars.iter_mut().zip(&mut changed.bars) {
+            bars.retain(|key, bar| {
+                let stays = key.1 >= behind;
+                if !stays {
+                    changes.push((*key, *bar, -1));
+                }
+                stays
+            });
+            has_left |= !changes.is_empty();
+        }
+        if has_left || self.from.is_some() {
             self.leave(changed);
         }
     }
@@ -250,4 +231,35 @@ impl MinuteBars {
             changed.horizon = self.from;
         }
     }
+}
+
+/// Merges bars, which come in the order of their keys, into those of a coarser timeframe.
+fn coarsen(bars: &mut Vec<(BarKey, Bar)>, timeframe: Timeframe) {
+    bars.iter_mut().for_each(|((_, start), _)| *start = timeframe.window_start(*start));
+    bars.dedup_by(|(key, bar), (kept, merged)| {
+        let is_same = key == kept;
+        if is_same {
+            merged.merge(bar);
+        }
+        is_same
+    });
+}
+
+/// Merges `more` into its bar, and tells what the bar was and what it has become.
+fn grow(
+    bars: &mut BTreeMap<BarKey, Bar>,
+    key: BarKey,
+    more: &Bar,
+    changes: &mut Vec<(BarKey, Bar, isize)>,
+) {
+    let bar = match bars.entry(key) {
+        Entry::Occupied(known) => {
+            let bar = known.into_mut();
+            changes.push((key, *bar, -1));
+            bar.merge(more);
+            bar
+        }
+        Entry::Vacant(place) => place.insert(*more),
+    };
+    changes.push((key, *bar, 1));
 }

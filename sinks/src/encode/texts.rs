@@ -26,7 +26,8 @@ impl DistinctTexts {
         texts: impl Iterator<Item = &'a str>,
     ) -> Result<()> {
         let mut rows = 0;
-        let (mut last, mut bounds): (&[u8], Option<(&[u8], &[u8])>) = (&[], None);
+        let mut last: &[u8] = &[];
+        let mut bounds: Option<(&[u8], &[u8])> = None;
         for text in texts.map(str::as_bytes) {
             self.coding.put(shared(last, text), text);
             let (least, greatest) = bounds.unwrap_or((text, text));

@@ -42,7 +42,7 @@ pub(super) struct Column {
 /// A leaf, encoded.
 pub(super) enum Chunk {
     Own(Box<Encoded>),
-    Library(ArrowColumnChunk),
+    Library(Box<ArrowColumnChunk>),
 }
 
 impl Chunk {
@@ -71,7 +71,7 @@ impl Column {
                 writer.write(leaf)?;
             }
         }
-        writers.into_iter().map(|writer| writer.close().map(Chunk::Library)).collect()
+        writers.into_iter().map(|writer| Ok(Chunk::Library(Box::new(writer.close()?)))).collect()
     }
 
     /// `None` if the encoders of tables do not take it.

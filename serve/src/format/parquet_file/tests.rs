@@ -74,7 +74,7 @@ fn columns(rows: &[i64]) -> Vec<(&'static str, bool, ArrayRef)> {
         ("int in runs", false, Arc::new(Int32Array::from(ints(|row| row as i32 as i64 / 1_000)))),
         ("int there", true, Arc::new(Int32Array::from(ints(|row| row / 1_000 - 5)))),
         ("int", false, Arc::new(Int32Array::from(ints(|row| row * 31)))),
-        ("price", false, decimals(rows, 38, |row| 60_000_0000 - row % 100)),
+        ("price", false, decimals(rows, 38, |row| 600_000_000 - row % 100)),
         ("distinct price", true, decimals(rows, 38, |row| row * row * row * 10_i128.pow(18))),
         ("narrow price", false, decimals(rows, 18, |row| -row)),
         ("side", false, texts(rows, |row| Some(["BUY", "SELL"][row as usize / 3 % 2].into()))),
