@@ -34,9 +34,7 @@ impl<'a> Placed<'a> {
     fn new(row: MarketRow<'a>) -> Self {
         Self { key: (row.ts_event(), row.sequence().cast_signed()), row }
     }
-}
 
-impl Placed<'_> {
     /// The newest first.
     fn cmp_newest_first(&self, other: &Self) -> Ordering {
         other.key.cmp(&self.key).then_with(|| other.row.at().cmp(&self.row.at()))

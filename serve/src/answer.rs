@@ -17,6 +17,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Of one batch, which is none if it has no rows.
+    pub(crate) fn of_batch(batch: RecordBatch, meta: Meta) -> Self {
+        let schema = batch.schema();
+        let batches = if batch.num_rows() == 0 { Vec::new() } else { vec![batch] };
+        Self { schema, batches, meta }
+    }
+
     pub fn rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }

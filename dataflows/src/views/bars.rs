@@ -83,7 +83,7 @@ pub fn bars<'scope>(
         changes.as_collection()
     };
     let by_timeframe = Timeframe::ALL.iter().enumerate().map(of_timeframe).collect();
-    let horizon = expand(updates.clone(), "Bars horizon", |changed: &Changed, _time, given| {
+    let horizon = expand(updates, "Bars horizon", |changed: &Changed, _time, given| {
         given.extend(changed.horizon);
     });
     Bars { by_timeframe, horizon }

@@ -53,11 +53,9 @@ impl<R: Send> Answered for Records<R> {
 impl<R: Row> Records<R> {
     /// The same as columns.
     pub(crate) fn into_answer(self) -> Result<Answer> {
-        let schema = schema::of_table(R::TABLE);
-        let batch = batch_of(&schema, &self.rows);
+        let batch = batch_of(&schema::of_table(R::TABLE), &self.rows);
         let batch = batch.map_err(|error| Error::internal("write live rows").with_source(error))?;
-        let batches = if self.rows.is_empty() { Vec::new() } else { vec![batch] };
-        Ok(Answer { schema, batches, meta: self.meta })
+        Ok(Answer::of_batch(batch, self.meta))
     }
 }
 

@@ -70,9 +70,7 @@ impl Engine {
         let touched = (DataType::Trades, &constraint);
         let rows = batch.num_rows();
         let meta = self.meta_of_memory(pinned, touched, rows, correlation_id).await?;
-        let schema = batch.schema();
-        let batches = if rows == 0 { Vec::new() } else { vec![batch] };
-        Ok(Some(Answer { schema, batches, meta }))
+        Ok(Some(Answer::of_batch(batch, meta)))
     }
 }
 

@@ -14,6 +14,7 @@ mod text;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -173,12 +174,7 @@ pub(crate) fn begin_page<R: ObjectRecord>(records: &[R], bytes: usize) -> Vec<u8
     out.extend_from_slice(ENVELOPE);
     out.push(b'[');
     let mut objects = RecordObjects::new();
-    for (nth, record) in records.iter().enumerate() {
-        if nth > 0 {
-            out.push(b',');
-        }
-        objects.put(record, &mut out);
-    }
+    put_joined(0..records.len(), |row, out| objects.put(&records[row], out), &mut out);
     out.push(b']');
     out
 }
@@ -217,6 +213,16 @@ pub(crate) fn record_objects<R: ObjectRecord>(
     joined(counts, |row, text| objects.put(&records[row], text))
 }
 
+/// What `put` appends of each of `rows`, with commas between them.
+fn put_joined(rows: Range<usize>, mut put: impl FnMut(usize, &mut Vec<u8>), out: &mut Vec<u8>) {
+    for row in rows.clone() {
+        if row > rows.start {
+            out.push(b',');
+        }
+        put(row, out);
+    }
+}
+
 fn joined(
     counts: impl Iterator<Item = usize>,
     mut put: impl FnMut(usize, &mut Vec<u8>),
@@ -225,12 +231,7 @@ fn joined(
     let mut text = Vec::new();
     let texts = counts.map(|count| {
         text.clear();
-        for row in next..next + count {
-            if row > next {
-                text.push(b',');
-            }
-            put(row, &mut text);
-        }
+        put_joined(next..next + count, &mut put, &mut text);
         next += count;
         Arc::from(std::str::from_utf8(&text).expect("all that is put is text"))
     });

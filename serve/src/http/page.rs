@@ -15,7 +15,7 @@ use k2_sinks::At;
 
 use super::ask::Ask;
 use super::cursor::{Cursor, Part};
-use super::reply::{BODY_BYTES, ROW_BYTES};
+use super::reply::body_bytes;
 use super::{partial, symbols};
 use crate::answer::{Answer, Pagination};
 use crate::engine::newest::{NewestRow, Records};
@@ -236,7 +236,7 @@ impl Listing {
         rows.truncate(limit);
         let last = rows.last().filter(|_| has_more).map(place_of);
         let cursor = last.map(|last| seal(ask, last, &meta.as_of)).transpose()?;
-        let body = begin_page(&rows, BODY_BYTES + rows.len() * ROW_BYTES);
+        let body = begin_page(&rows, body_bytes(rows.len()));
         let mut instruments: Vec<Instrument> = rows.iter().map(|row| row.instrument()).collect();
         instruments.dedup();
         let begun = Begun { body, rows: rows.len(), instruments };

@@ -143,8 +143,14 @@ impl Encoding {
 }
 
 /// About how long a body is, besides its rows, and a row: so that it need not grow often.
-pub(super) const BODY_BYTES: usize = 4 << 10;
-pub(super) const ROW_BYTES: usize = 480;
+const BODY_BYTES: usize = 4 << 10;
+const ROW_BYTES: usize = 480;
+
+/// About how long the body of so many rows is. Of long answers nobody knows how wide they are, and
+/// they are few.
+pub(super) fn body_bytes(rows: usize) -> usize {
+    BODY_BYTES + rows.min(ROWS_INLINE_MAX) * ROW_BYTES
+}
 
 /// An answer of more rows is written on a thread that may take its time.
 pub(super) const ROWS_INLINE_MAX: usize = 2_000;
@@ -200,9 +206,7 @@ fn whole_body(
     pagination: &Pagination,
     format: Format,
 ) -> std::io::Result<Vec<u8>> {
-    // Of long answers nobody knows how wide they are, and they are few.
-    let rows = answer.rows().min(ROWS_INLINE_MAX);
-    let mut body = Vec::with_capacity(BODY_BYTES + rows * ROW_BYTES);
+    let mut body = Vec::with_capacity(body_bytes(answer.rows()));
     match format {
         Format::Json => write_page(answer, pagination, &mut body)?,
         format => write_rows(answer, format, &mut body)?,

@@ -125,37 +125,30 @@ fn message_ids<R: MarketRecord>(rows: &[R]) -> ArrayRef {
     Arc::new(StringArray::new(offsets, texts.into(), None))
 }
 
-/// The instrument of all rows, as where one symbol was asked for.
-fn only_instrument<R: MarketRecord>(rows: &[R]) -> Option<Instrument> {
-    let first = rows.first()?.instrument();
-    rows.iter().all(|row| row.instrument() == first).then_some(first)
+/// What `name` makes of each row's instrument, which mostly is one and the same.
+fn names<R: MarketRecord>(rows: &[R], name: fn(&Instrument) -> Option<&str>) -> ArrayRef {
+    let first = rows.first().map(R::instrument);
+    let only = first.filter(|first| rows.iter().all(|row| row.instrument() == *first));
+    if let Some(name) = only.as_ref().and_then(name) {
+        return Arc::new(StringArray::new_repeated(name, rows.len()));
+    }
+    let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * NAME_BYTES);
+    // An instrument's names live as long as the process, but only its handle knows that.
+    rows.iter().for_each(|row| texts.append_option(name(&row.instrument())));
+    Arc::new(texts.finish())
 }
+
+/// About how long a name is.
+const NAME_BYTES: usize = 12;
 
 /// Columns that trades and quotes have alike.
 fn market_column<R: MarketRecord>(name: &str, rows: &[R]) -> Option<ArrayRef> {
-    // An instrument's names live as long as the process, but only its handle knows that.
-    let only = only_instrument(rows);
-    let name_of = |text: fn(&Instrument) -> &str| -> ArrayRef {
-        if let Some(only) = &only {
-            return Arc::new(StringArray::new_repeated(text(only), rows.len()));
-        }
-        let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 12);
-        rows.iter().for_each(|row| texts.append_value(text(&row.instrument())));
-        Arc::new(texts.finish())
-    };
     Some(match name {
-        "venue" => name_of(|instrument| &instrument.venue),
-        "symbol" => name_of(|instrument| &instrument.symbol),
-        "raw_symbol" => name_of(|instrument| &instrument.raw_symbol),
-        "asset_class" => name_of(|instrument| instrument.asset_class.as_str()),
-        "currency" => {
-            if let Some(currency) = only.as_ref().and_then(currency_of) {
-                return Some(Arc::new(StringArray::new_repeated(currency, rows.len())));
-            }
-            let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 4);
-            rows.iter().for_each(|row| texts.append_option(currency_of(&row.instrument())));
-            Arc::new(texts.finish())
-        }
+        "venue" => names(rows, |instrument| Some(&instrument.venue)),
+        "symbol" => names(rows, |instrument| Some(&instrument.symbol)),
+        "raw_symbol" => names(rows, |instrument| Some(&instrument.raw_symbol)),
+        "asset_class" => names(rows, |instrument| Some(instrument.asset_class.as_str())),
+        "currency" => names(rows, currency_of),
         "sequence" => longs(rows, |row| long(row.numbers().1)),
         "ts" => micros(rows, |row| Some(row.ts_event())),
         "ts_event" => longs(rows, |row| row.ts_event().0),

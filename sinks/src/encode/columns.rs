@@ -97,6 +97,20 @@ pub(crate) fn put_codes(
     codes.finish();
 }
 
+/// Adds a value that `rows` rows in a row have to the runs of a column. `same` tells whether it is
+/// the value of the last run.
+pub fn push_run<T>(
+    runs: &mut Vec<(T, usize)>,
+    value: T,
+    rows: usize,
+    same: impl Fn(&T, &T) -> bool,
+) {
+    match runs.last_mut() {
+        Some((last, count)) if same(last, &value) => *count += rows,
+        _ => runs.push((value, rows)),
+    }
+}
+
 /// Texts with a dictionary, in runs of equal ones; `None` is null.
 pub struct Texts<'a> {
     chunk: Chunk,

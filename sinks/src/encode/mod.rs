@@ -15,7 +15,7 @@ mod texts;
 pub use chunk::Compressor;
 pub(crate) use chunk::{Chunk, Effort, Extremes, compression};
 pub(crate) use columns::flat;
-pub use columns::{Encoded, Ints, ListRun, Longs, TextLists, Texts};
+pub use columns::{Encoded, Ints, ListRun, Longs, TextLists, Texts, push_run};
 pub use decimals::{Decimals, Unscaled};
 pub use texts::DistinctTexts;
 pub(crate) use texts::FrontCoding;

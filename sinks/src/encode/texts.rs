@@ -7,7 +7,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::bits::put_deltas;
 use super::chunk::{Chunk, Compressor, Extremes};
-use super::columns::{Encoded, flat};
+use super::columns::{Encoded, flat, least_and_greatest};
 
 /// A column of texts, one in every row.
 pub struct DistinctTexts {
@@ -20,27 +20,18 @@ impl DistinctTexts {
         Self { chunk: Chunk::new(column), coding: FrontCoding::default() }
     }
 
-    pub fn page<'a>(
-        &mut self,
-        compressor: &mut Compressor,
-        texts: impl Iterator<Item = &'a str>,
-    ) -> Result<()> {
-        let mut rows = 0;
-        let mut last: &[u8] = &[];
-        let mut bounds: Option<(&[u8], &[u8])> = None;
-        for text in texts.map(str::as_bytes) {
-            self.coding.put(shared(last, text), text);
-            let (least, greatest) = bounds.unwrap_or((text, text));
-            bounds = Some((least.min(text), greatest.max(text)));
+    pub fn page(&mut self, compressor: &mut Compressor, texts: &[&str]) -> Result<()> {
+        let mut last = "";
+        for text in texts {
+            self.coding.put(last, text);
             last = text;
-            rows += 1;
         }
         let mut body = Vec::new();
-        self.chunk.put_all_there(&mut body, rows);
+        self.chunk.put_all_there(&mut body, texts.len());
         self.coding.finish(&mut body);
-        let extremes = bounds
+        let extremes = least_and_greatest(texts)
             .map(|(least, greatest)| Extremes { least: least.into(), greatest: greatest.into() });
-        self.chunk.add(compressor, &body, flat(rows, Encoding::DELTA_BYTE_ARRAY, extremes))
+        self.chunk.add(compressor, &body, flat(texts.len(), Encoding::DELTA_BYTE_ARRAY, extremes))
     }
 
     pub fn finish(self, compressor: &mut Compressor) -> Result<Encoded> {
@@ -74,8 +65,10 @@ pub(crate) struct FrontCoding {
 }
 
 impl FrontCoding {
-    /// Adds `text`, of which `shared` bytes are as in the one before.
-    pub(crate) fn put(&mut self, shared: usize, text: &[u8]) {
+    /// Adds `text` behind the text `last`.
+    pub(crate) fn put(&mut self, last: &str, text: &str) {
+        let (last, text) = (last.as_bytes(), text.as_bytes());
+        let shared = shared(last, text);
         self.put_suffix(shared, &text[shared..]);
     }
 

@@ -54,8 +54,7 @@ impl MessageIds {
         let Some((&first, following)) = numbers.split_first() else { return last.to_owned() };
         let mut digits = Digits::of(first as u64);
         let id = format!("{name}{}", digits.as_str());
-        let shared = last.bytes().zip(id.bytes()).take_while(|(a, b)| a == b).count();
-        self.coding.put(shared, id.as_bytes());
+        self.coding.put(last, &id);
         let mut before = first as u64;
         for &number in following {
             let number = number as u64;

@@ -21,7 +21,7 @@ use super::order::{FileRows, Run};
 use super::widths::{PRECISION, WideColumns, file_schema};
 use crate::encode::{
     Compressor, Decimals, Effort, Encoded, Ints, ListRun, Longs, PAGE_ROWS, ROW_GROUP_ROWS,
-    TextLists, Texts,
+    TextLists, Texts, push_run,
 };
 
 /// Bytes of a row in a file, about, and of the file's footer.
@@ -236,13 +236,6 @@ impl PageValues {
 /// Of a column that is not wide.
 fn narrowed(decimal: Decimal) -> i64 {
     decimal.narrow().expect("wide decimals were looked for in every row")
-}
-
-fn push_run<T>(runs: &mut Vec<(T, usize)>, value: T, rows: usize, same: impl Fn(&T, &T) -> bool) {
-    match runs.last_mut() {
-        Some((last, count)) if same(last, &value) => *count += rows,
-        _ => runs.push((value, rows)),
-    }
 }
 
 /// The encoders of one row group.

@@ -105,8 +105,11 @@ impl Column {
     }
 }
 
-/// The rows of `arrays`, cut into pages: of each the pieces that it is made of.
-fn pages(arrays: &[ArrayRef]) -> Vec<Vec<ArrayRef>> {
+/// The pieces that a page is made of.
+type Page = Vec<ArrayRef>;
+
+/// The rows of `arrays`, cut into pages.
+fn pages(arrays: &[ArrayRef]) -> Vec<Page> {
     let (mut pages, mut room) = (Vec::new(), 0);
     for array in arrays {
         let mut from = 0;
@@ -124,8 +127,6 @@ fn pages(arrays: &[ArrayRef]) -> Vec<Vec<ArrayRef>> {
     }
     pages
 }
-
-type Page = Vec<ArrayRef>;
 
 /// Numbers of 64 bits, whatever they count.
 fn longs(column: ColumnDescPtr, pages: &[Page], zstd: &mut Compressor) -> Result<Encoded> {
@@ -187,7 +188,7 @@ fn texts(column: ColumnDescPtr, pages: &[Page], zstd: &mut Compressor) -> Result
 fn distinct_texts(column: ColumnDescPtr, pages: &[Page], zstd: &mut Compressor) -> Result<Encoded> {
     let mut column = DistinctTexts::new(column);
     for page in pages {
-        column.page(zstd, page.iter().flat_map(|part| texts_of(part.as_string())))?;
+        column.page(zstd, &texts_of(page))?;
     }
     column.finish(zstd)
 }
@@ -208,10 +209,7 @@ fn lists(
             let Some(texts) = elements_of(page, nth) else { return Ok(None) };
             elements.push(texts);
         }
-        let texts: Vec<Vec<&str>> = elements
-            .iter()
-            .map(|page| page.iter().flat_map(|part| texts_of(part.as_string())).collect())
-            .collect();
+        let texts: Vec<Vec<&str>> = elements.iter().map(texts_of).collect();
         let mut column = TextLists::new(leaf.clone());
         for (page, texts) in pages.iter().zip(&texts) {
             let mut rest = texts.as_slice();
@@ -233,7 +231,7 @@ fn lists(
 }
 
 /// Of the rows of a page the elements, which are in the `nth` leaf.
-fn elements_of(page: &Page, nth: usize) -> Option<Vec<ArrayRef>> {
+fn elements_of(page: &Page, nth: usize) -> Option<Page> {
     let of_part = |part: &ArrayRef| {
         let offsets = offsets_of(part)?;
         let (first, last) = (*offsets.first()? as usize, *offsets.last()? as usize);
@@ -256,9 +254,10 @@ fn offsets_of(lists: &ArrayRef) -> Option<&[i32]> {
     }
 }
 
-/// Of an array without nulls.
-fn texts_of(array: &StringArray) -> impl Iterator<Item = &str> {
-    (0..array.len()).map(|row| array.value(row))
+/// All texts of a page without nulls.
+fn texts_of(page: &Page) -> Vec<&str> {
+    let texts = page.iter().map(|part| part.as_string::<i32>());
+    texts.flat_map(|part| (0..part.len()).map(|row| part.value(row))).collect()
 }
 
 fn is_short(texts: &StringArray) -> bool {

@@ -95,8 +95,7 @@ impl<W: Write + Send> ParquetRows<W> {
     /// Writes what waits as a row group; none if nothing does.
     fn write_waiting(&mut self) -> io::Result<()> {
         let Waiting { batches, .. } = std::mem::take(&mut self.waiting);
-        let sample = batches.first().map_or_else(Vec::new, |batch| batch.columns().to_vec());
-        self.begin(&sample)?;
+        self.begin(batches.first())?;
         if batches.is_empty() {
             return Ok(());
         }
@@ -105,8 +104,9 @@ impl<W: Write + Send> ParquetRows<W> {
     }
 
     /// Begins the file with what suits the columns of `sample`, if it was not begun before.
-    fn begin(&mut self, sample: &[ArrayRef]) -> io::Result<()> {
+    fn begin(&mut self, sample: Option<&RecordBatch>) -> io::Result<()> {
         if let Some(out) = self.out.take() {
+            let sample = sample.map_or(&[][..], RecordBatch::columns);
             let file = File::new(self.schema.clone(), sample, out).map_err(io::Error::other)?;
             self.file = Some(Box::new(file));
         }

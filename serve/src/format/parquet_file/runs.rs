@@ -1,6 +1,7 @@
 //! Runs of equal values, which most texts of market data come in.
 
 use arrow_array::{Array, StringArray};
+use k2_sinks::encode::push_run;
 
 /// A value, and how many rows in a row have it.
 pub(super) type Run<T> = (T, usize);
@@ -8,15 +9,8 @@ pub(super) type Run<T> = (T, usize);
 /// Value by value.
 pub(super) fn runs_of<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<Run<T>> {
     let mut runs = Vec::new();
-    values.for_each(|value| push(&mut runs, value, 1));
+    values.for_each(|value| push_run(&mut runs, value, 1, T::eq));
     runs
-}
-
-fn push<T: PartialEq>(runs: &mut Vec<Run<T>>, value: T, rows: usize) {
-    match runs.last_mut() {
-        Some((last, count)) if *last == value => *count += rows,
-        _ => runs.push((value, rows)),
-    }
 }
 
 /// Of texts that may be missing, over all of `parts`.
@@ -26,13 +20,13 @@ pub(super) fn runs_of_texts<'a>(
     let mut runs = Vec::new();
     for part in parts {
         if part.null_count() > 0 {
-            part.iter().for_each(|text| push(&mut runs, text, 1));
+            part.iter().for_each(|text| push_run(&mut runs, text, 1, PartialEq::eq));
             continue;
         }
         let mut from = 0;
         while from < part.len() {
             let end = end_of_run(part, from);
-            push(&mut runs, Some(part.value(from)), end - from);
+            push_run(&mut runs, Some(part.value(from)), end - from, PartialEq::eq);
             from = end;
         }
     }
