@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use k2_dataflows::JobConfig;
 use toml::{Table, Value};
 
 use crate::failure::{Failure, Result};
@@ -82,7 +83,7 @@ impl Layers {
     fn add_variable(&mut self, name: &str, value: &str) {
         let Some(name) = name.strip_prefix("K2_") else { return };
         let name = name.to_ascii_lowercase();
-        for section in SECTIONS {
+        for section in JobConfig::sections().iter().map(String::as_str).chain([KAFKA]) {
             let key = name.strip_prefix(section).and_then(|rest| rest.strip_prefix('_'));
             let Some(key) = key else { continue };
             let is_own = section != KAFKA || crate::kafka::OWN_KEYS.contains(&key);
@@ -104,9 +105,6 @@ impl Layers {
         }
     }
 }
-
-/// Of the configuration; names of variables begin with one of them.
-const SECTIONS: [&str; 7] = ["ingest", "commit", "sequence", "views", "streams", "gaps", KAFKA];
 
 fn file_text(named: Option<&Path>) -> Result<Option<(String, String)>> {
     let path = named.unwrap_or(Path::new(FILE_DEFAULT));
@@ -159,6 +157,15 @@ mod tests {
         assert_eq!(at("commit", "interval_s"), Some(6));
         assert_eq!(at("commit", "batch_bytes"), Some(2));
         assert_eq!(at("views", "lateness_s"), Some(5));
+    }
+
+    #[test]
+    fn a_key_of_any_section_can_be_a_variable() {
+        for section in JobConfig::sections() {
+            let name = format!("K2_{}_SOME_KEY", section.to_uppercase());
+            let layers = read("", &[(&name, "7")], &[]);
+            assert_eq!(layers.job[&section]["some_key"].as_integer(), Some(7), "{name}");
+        }
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl JobConfig {
 
     /// As [`JobConfig::from_toml`], of what has been read already.
     pub fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
-        let mut keys: toml::Table = DEFAULT.parse().expect("default.toml is TOML");
+        let mut keys = defaults();
         for (section, over) in table {
             match (keys.get_mut(&section), over) {
                 (Some(toml::Value::Table(under)), toml::Value::Table(over)) => under.extend(over),
@@ -108,6 +108,11 @@ impl JobConfig {
         let config: Self = keys.try_into()?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The names of the sections, in the order of the alphabet.
+    pub fn sections() -> Vec<String> {
+        defaults().into_iter().map(|(section, _)| section).collect()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -137,6 +142,10 @@ impl JobConfig {
         }
         Ok(())
     }
+}
+
+fn defaults() -> toml::Table {
+    DEFAULT.parse().expect("default.toml is TOML")
 }
 
 impl Default for JobConfig {
