@@ -1,6 +1,7 @@
 //! `k2 run`: starts the job, serves it, follows it, and ends it in order.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use k2_sinks::{Lake, LakeConfig, Status as SinkStatus};
 use crate::clock::{self, RealClock};
 use crate::doors::DoorArgs;
 use crate::failure::{Failure, Result};
-use crate::input::InputArgument;
+use crate::input::{self, InputArgument};
 use crate::job_client::reached;
 use crate::job_file::{Announced, JobFile};
 use crate::kafka::ClusterArgs;
@@ -115,6 +116,7 @@ pub fn run(args: RunArgs) -> Result {
     args.check_inputs(&settings)?;
     let directory = args.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into());
     args.doors.check(&directory)?;
+    say_what_is_waited_for(&inputs);
     let inputs = inputs.iter().map(InputArgument::open).collect::<Result<Vec<_>, _>>()?;
     check_distinct(&inputs)?;
 
@@ -156,6 +158,20 @@ pub fn run(args: RunArgs) -> Result {
     // The process is at its end: its threads and its memory go with it, sooner than one by one.
     std::mem::forget(live);
     printed
+}
+
+/// Until standard input has begun, a job looks like one that hangs.
+fn say_what_is_waited_for(inputs: &[InputArgument]) {
+    if !inputs.iter().any(|it| it.from == input::From::Stdin) {
+        return;
+    }
+    screen::say(if io::stdin().is_terminal() {
+        "reading standard input, which is this terminal; pipe a feed into it, as in zcat feed.gz | \
+         k2 run --input -"
+    } else {
+        "reading standard input; questions are answered once it has begun, and once what the \
+         tables have of it has passed"
+    });
 }
 
 impl RunArgs {

@@ -1,8 +1,10 @@
 //! What may be given as an input, and what becomes of it.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
 
-use crate::support::{Place, gzip};
+use crate::support::{Place, finish, gzip};
 
 const MARKET: &[&str] = &["--messages", "20000", "--symbols", "10", "--seed", "7"];
 const TOTALS: &str = "SELECT count(*), sum(quantity), sum(price * quantity) FROM trades";
@@ -48,6 +50,24 @@ fn a_piped_input_is_known_again() {
     let before = place.ask(TOTALS);
     assert_eq!(place.with_stdin(line, &bytes).ok().counted("messages"), 0);
     assert_eq!(place.ask(TOTALS), before);
+}
+
+#[test]
+fn a_job_says_that_it_waits_for_standard_input() {
+    let place = Place::new();
+    let bytes = place.generate("market", MARKET);
+    let line = "run --data-dir d --no-listen --exit-at-end --input -";
+    let mut child = place.command(line.split(' ')).stdin(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    // Before a byte of it is there.
+    said.read_line(&mut first).unwrap();
+    assert!(first.contains("reading standard input"), "{first}");
+    let rest = std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    finish(child).ok();
+    rest.join().unwrap().unwrap();
+    assert!(place.count("trades") > 0);
 }
 
 #[test]
