@@ -546,6 +546,53 @@ fn what_is_added_is_exact_or_refused() {
 }
 
 #[test]
+fn distinct_values_beside_others_are_added_exactly_or_refused() {
+    let mut job = Job::new();
+    job.run(5, 40);
+    let engine = live(&job);
+    let from = "(SELECT CAST(row_number() OVER () AS BIGINT) AS n FROM trades LIMIT 10)";
+    let of_ten = |columns: &str| format!("SELECT {columns} FROM {from}");
+    let answers = [
+        (of_ten("sum(DISTINCT n % 3) AS x, count(DISTINCT n) AS y"), r#"{"x":3,"y":10}"#),
+        (
+            of_ten("avg(DISTINCT CAST(n % 4 AS DECIMAL(9, 1))) AS x, sum(DISTINCT n % 2) AS y"),
+            r#"{"x":"1.50000","y":1}"#,
+        ),
+        (
+            of_ten("sum(DISTINCT n) FILTER (WHERE n > 99) AS x, sum(DISTINCT n % 2) AS y"),
+            r#"{"x":null,"y":1}"#,
+        ),
+        (
+            format!(
+                "SELECT x FROM (SELECT n, sum(DISTINCT CAST(n / 4 AS DECIMAL(9, 1))) OVER (ORDER \
+                 BY n ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) AS x FROM {from}) WHERE n = 10"
+            ),
+            r#"{"x":"3.0"}"#,
+        ),
+    ];
+    for (sql, expected) in answers {
+        assert_eq!(rows(&engine, &sql), [expected], "{sql}");
+    }
+    let nines = "CAST('90000000000000000000000000000000000000' AS DECIMAL(38, 0))";
+    let wrong = of_ten(&format!("sum(DISTINCT {nines} - n) AS x, count(DISTINCT n) AS y"));
+    let error = ask(&engine, Request::new(&*wrong)).unwrap_err();
+    assert_eq!(error.code(), "cannot_compute", "{error}");
+    // In many groups, by several threads, as one by one.
+    let from = "(SELECT *, ts_event / 1000000000 AS second FROM trades)";
+    for by in ["venue", "symbol", "symbol, second"] {
+        let both = format!(
+            "SELECT CASE WHEN count(DISTINCT sequence) > 0 THEN sum(DISTINCT quantity) END AS x \
+             FROM {from} GROUP BY {by} ORDER BY {by}"
+        );
+        let alone = format!(
+            "SELECT sum(quantity) AS x FROM (SELECT DISTINCT {by}, quantity FROM {from}) GROUP BY \
+             {by} ORDER BY {by}"
+        );
+        assert_eq!(rows(&engine, &both), rows(&engine, &alone), "{by}");
+    }
+}
+
+#[test]
 fn functions_answer_as_they_do_without_a_guard() {
     let job = Job::new();
     let engine = live(&job);

@@ -4,7 +4,7 @@
 //! number, and a mean is refused when its total would not fit, although the mean does. Here all is
 //! added in 128 bits, each addition is looked at, and only the result has to fit.
 //!
-//! `DISTINCT` and floats are left to DataFusion.
+//! Floats are left to DataFusion.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
     ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
 };
 
+use super::distinct::Distinct;
 use super::totals::{Exact, One, Totals};
 
 /// `function`, which is exact if it is one that adds.
@@ -41,56 +42,61 @@ impl Adds {
         self.0.inner().as_ref()
     }
 
-    fn exact(&self, inputs: &[FieldRef], output: &FieldRef, is_distinct: bool) -> Option<Exact> {
+    fn exact(&self, inputs: &[FieldRef], output: &FieldRef) -> Option<Exact> {
         let [input] = inputs else { return None };
-        let exact = Exact::of(self.inner().name(), input.data_type(), output.data_type());
-        exact.filter(|_| !is_distinct)
+        Exact::of(self.inner().name(), input.data_type(), output.data_type())
     }
 
     fn exact_of(&self, args: &AccumulatorArgs<'_>) -> Option<Exact> {
-        self.exact(args.expr_fields, &args.return_field, args.is_distinct)
+        self.exact(args.expr_fields, &args.return_field)
+    }
+
+    fn one(&self, args: &AccumulatorArgs<'_>) -> Option<Box<dyn Accumulator>> {
+        let exact = self.exact_of(args)?;
+        Some(match args.is_distinct {
+            true => Box::new(Distinct::new(exact)),
+            false => Box::new(One::new(exact)),
+        })
     }
 }
 
 #[warn(clippy::missing_trait_methods)]
 impl AggregateUDFImpl for Adds {
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match self.exact_of(&args) {
-            Some(exact) => Ok(Box::new(One::new(exact))),
-            None => self.inner().accumulator(args),
-        }
+        self.one(&args).map_or_else(|| self.inner().accumulator(args), Ok)
     }
 
     fn create_sliding_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        match self.exact_of(&args) {
-            Some(exact) => Ok(Box::new(One::new(exact))),
-            None => self.inner().create_sliding_accumulator(args),
-        }
+        self.one(&args).map_or_else(|| self.inner().create_sliding_accumulator(args), Ok)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.exact_of(&args).is_some() || self.inner().groups_accumulator_supported(args)
+        (self.exact_of(&args).is_some() && !args.is_distinct)
+            || self.inner().groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        match self.exact_of(&args) {
+        match self.exact_of(&args).filter(|_| !args.is_distinct) {
             Some(exact) => Ok(Box::new(Totals::new(exact))),
             None => self.inner().create_groups_accumulator(args),
         }
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let Some(exact) = self.exact(args.input_fields, &args.return_field, args.is_distinct)
-        else {
+        let Some(exact) = self.exact(args.input_fields, &args.return_field) else {
             return self.inner().state_fields(args);
         };
         let field = |part, of| Arc::new(Field::new(format_state_name(args.name, part), of, false));
+        if args.is_distinct {
+            let values = Field::new_list_field(exact.state_type(), true);
+            return Ok(vec![field("distinct", DataType::List(Arc::new(values)))]);
+        }
         Ok(vec![field("count", DataType::UInt64), field("sum", exact.state_type())])
     }
 

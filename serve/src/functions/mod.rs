@@ -2,6 +2,7 @@
 
 pub(crate) mod bar;
 pub(crate) mod covered;
+mod distinct;
 pub(crate) mod exact;
 pub(crate) mod finality;
 pub(crate) mod guarded;

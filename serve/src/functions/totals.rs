@@ -77,7 +77,7 @@ impl Exact {
         }
     }
 
-    fn too_large(&self) -> DataFusionError {
+    pub(super) fn too_large(&self) -> DataFusionError {
         let name = match self.kind {
             Kind::Sum => "sum",
             Kind::Mean(_) => "avg",
@@ -112,6 +112,10 @@ impl Exact {
         })
     }
 
+    pub(super) fn scalar(&self, total: Total) -> Result<ScalarValue> {
+        ScalarValue::try_from_array(&self.array(&[total])?, 0)
+    }
+
     fn states(&self, totals: &[Total]) -> Vec<ArrayRef> {
         let counts = UInt64Array::from_iter_values(totals.iter().map(|it| it.count));
         let sums = Decimal128Array::from_iter_values(totals.iter().map(|it| it.sum));
@@ -120,7 +124,7 @@ impl Exact {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Total {
+pub(super) struct Total {
     sum: i128,
     /// Values that are not null.
     count: u64,
@@ -128,13 +132,13 @@ struct Total {
 
 impl Total {
     /// `None` if it would have more than 128 bits.
-    fn add(&mut self, sum: i128, count: u64) -> Option<()> {
+    pub(super) fn add(&mut self, sum: i128, count: u64) -> Option<()> {
         self.sum = self.sum.checked_add(sum)?;
         self.count += count;
         Some(())
     }
 
-    fn take_away(&mut self, value: i128) -> Option<()> {
+    pub(super) fn take_away(&mut self, value: i128) -> Option<()> {
         self.sum = self.sum.checked_sub(value)?;
         self.count -= 1;
         Some(())
@@ -142,7 +146,7 @@ impl Total {
 }
 
 /// Each value that is not null and passes `filter`, with its row.
-fn each(
+pub(super) fn each(
     values: &[ArrayRef],
     filter: Option<&BooleanArray>,
     take: impl FnMut(usize, i128) -> Option<()>,
@@ -283,7 +287,7 @@ impl Accumulator for One {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        ScalarValue::try_from_array(&self.exact.array(&[self.total])?, 0)
+        self.exact.scalar(self.total)
     }
 
     fn size(&self) -> usize {
