@@ -2,8 +2,8 @@
 //!
 //! The first rows are found before anything is sent, and for most answers that is all: the query's
 //! place at the gate is free again, and its reader may take its time. The batches of a longer one
-//! are made by a task of its own, a few ahead of the reader, which holds the place until the last is
-//! taken. So an answer of any length takes little memory; and a reader that stops reading loses it,
+//! are made by a task of its own, a few ahead of the reader. The place is held until the last is
+//! taken, and longer by a reader that has to pass on what it took. So an answer of any length takes little memory; and a reader that stops reading loses it,
 //! instead of keeping others from theirs.
 
 use std::sync::atomic::Ordering;
@@ -31,8 +31,8 @@ const HEAD_ROWS: usize = 20_000;
 const HEAD_BYTES: usize = 32 << 20;
 /// Batches that are made after those before the reader takes the first of them.
 const AHEAD_MAX: usize = 4;
-/// How long a reader may take over so many batches.
-const READER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a reader may take over so many batches, or over a piece of what is written of them.
+pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer may take in all, its reader's time included.
 const STREAM_TIME_MAX: Duration = Duration::from_secs(3_600);
 
@@ -50,9 +50,14 @@ pub struct AnswerStream {
 
 struct Rest {
     batches: Receiver<RecordBatch>,
+    /// Until the last batch is taken.
+    place: Option<Place>,
     /// Why there are no more batches, if the answer is not whole.
     broken: Broken,
 }
+
+/// A query's place at the gate, for as long as anybody holds it.
+pub(crate) type Place = Arc<Running>;
 
 type Broken = Arc<Mutex<Option<Error>>>;
 
@@ -76,7 +81,8 @@ impl Engine {
             self.count_rows(batches.iter().map(RecordBatch::num_rows).sum());
             let rest = match rest {
                 Some(rows) => {
-                    Some(Making { engine: self.clone(), limits, started, running }.start(rows))
+                    let place = Arc::new(running);
+                    Some(Making { engine: self.clone(), limits, started, place }.start(rows))
                 }
                 None => {
                     self.count_time(started);
@@ -135,17 +141,16 @@ struct Making {
     engine: Engine,
     limits: Limits,
     started: Instant,
-    /// Held until the last batch is taken.
-    running: Running,
+    place: Place,
 }
 
 impl Making {
     fn start(self, rows: Begun) -> Rest {
         let (sender, batches) = channel(AHEAD_MAX);
         let broken = Broken::default();
-        let why = broken.clone();
+        let (why, place) = (broken.clone(), Some(Arc::clone(&self.place)));
         tokio::spawn(async move { self.run(rows, sender, &why).await });
-        Rest { batches, broken }
+        Rest { batches, place, broken }
     }
 
     async fn run(self, rows: Begun, sender: Sender<RecordBatch>, broken: &Broken) {
@@ -157,7 +162,7 @@ impl Making {
         }
         self.engine.count_time(self.started);
         // Before the channel closes, so that who has read all finds a place for the next question.
-        drop(self.running);
+        drop(self.place);
     }
 
     async fn pass_on(&self, mut rows: Begun, sender: &Sender<RecordBatch>) -> Result<()> {
@@ -212,6 +217,13 @@ impl AnswerStream {
         self.rest.is_none()
     }
 
+    /// For who has to pass on what it takes: its place, if it still has one, and how long that may
+    /// take.
+    pub(crate) fn place(&self) -> (Option<Place>, Instant) {
+        let place = self.rest.as_ref().and_then(|rest| rest.place.clone());
+        (place, self.started + STREAM_TIME_MAX)
+    }
+
     /// The next batch, which has rows; `None` at the end of a whole answer.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         if let Some(batch) = self.head.next() {
@@ -242,7 +254,8 @@ impl AnswerStream {
 
 impl Rest {
     /// What comes after the last batch: nothing, or once why the answer is not whole.
-    fn end(&self) -> Option<Result<RecordBatch>> {
+    fn end(&mut self) -> Option<Result<RecordBatch>> {
+        self.place = None;
         lock(&self.broken).take().map(Err)
     }
 }

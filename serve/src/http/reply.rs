@@ -167,7 +167,8 @@ pub(super) async fn respond(ask: &Ask, page: Page) -> Result<Response> {
 
 /// `page` in a format, compressed if that is wanted and of use.
 pub(super) async fn write(page: Page, wanted: Wanted) -> Result<Response> {
-    if page.rows() <= ROWS_INLINE_MAX {
+    // Parquet waits for threads that may be encoding the row groups of long exports.
+    if page.rows() <= ROWS_INLINE_MAX && wanted.format != Format::Parquet {
         return written(page, &wanted);
     }
     let written = tokio::task::spawn_blocking(move || written(page, &wanted)).await;

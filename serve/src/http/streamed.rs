@@ -1,20 +1,29 @@
 //! Bodies that are sent while their rows are found: an answer of any length in little memory.
 //!
-//! A thread that may wait writes the format, into a channel that the connection empties. If the
-//! answer breaks off, so does the body, without its end: no client can take it for a whole one.
+//! A thread that may wait writes the format, into a channel that the connection empties; not for a
+//! client that takes nothing. If the answer breaks off, so does the body, without its end: no client
+//! can take it for a whole one.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use flate2::write::GzEncoder;
-use tokio::sync::mpsc::{Sender, channel};
+use futures::StreamExt;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
 use super::page::Page;
 use super::reply::{self, COMPRESSION_LEVEL, Encoding, Wanted};
 use crate::answer::Pagination;
-use crate::engine::stream::AnswerStream;
+use crate::engine::stream::{AnswerStream, READER_PATIENCE};
 use crate::error::Result;
 use crate::format::{Format, RowsWriter};
 
@@ -35,19 +44,24 @@ pub(super) async fn respond(answer: AnswerStream, wanted: Wanted) -> Result<Resp
     };
     let meta = answer.meta();
     let encoding = if wanted.format == Format::Parquet { Encoding::Plain } else { wanted.encoding };
-    let (sender, mut pieces) = channel(PIECES_MAX);
+    let (sender, pieces) = channel(PIECES_MAX);
+    let is_whole = Arc::<AtomicBool>::default();
+    let body = body_of(pieces, Arc::clone(&is_whole));
     let format = wanted.format;
     tokio::task::spawn_blocking(move || {
-        let pieces = Pieces { sender: sender.clone(), next: Vec::new() };
-        if let Err(error) = write(answer, format, Compressed::new(encoding, pieces)) {
-            tracing::warn!(%error, "an answer broke off");
-            // If the client is gone there is nobody to tell.
-            let _told = sender.blocking_send(Err(error));
+        let (_place, until) = answer.place();
+        let pieces = Pieces { sender, until, next: Vec::new() };
+        match write(answer, format, Compressed::new(encoding, pieces)) {
+            // Told before the channel closes, which the pieces do at its end.
+            Ok(pieces) => {
+                is_whole.store(true, Ordering::Release);
+                drop(pieces);
+            }
+            Err(error) => tracing::warn!(%error, "an answer broke off"),
         }
     });
-    let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
-    let mut response = (content_type, Body::from_stream(pieces)).into_response();
+    let mut response = (content_type, body).into_response();
     let headers = response.headers_mut();
     if let Some(name) = encoding.name() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
@@ -57,7 +71,17 @@ pub(super) async fn respond(answer: AnswerStream, wanted: Wanted) -> Result<Resp
     Ok(response)
 }
 
-fn write(mut answer: AnswerStream, format: Format, out: Compressed) -> io::Result<()> {
+/// The pieces as they come. Their end is that of the body only if they are the whole answer.
+fn body_of(mut pieces: Receiver<Bytes>, is_whole: Arc<AtomicBool>) -> Body {
+    let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+    let end = futures::stream::poll_fn(move |_context| {
+        let broken = !is_whole.load(Ordering::Acquire);
+        Poll::Ready(broken.then(|| Err(io::Error::other("the answer broke off"))))
+    });
+    Body::from_stream(pieces.map(Ok).chain(end.take(1)))
+}
+
+fn write(mut answer: AnswerStream, format: Format, out: Compressed) -> io::Result<Pieces> {
     let mut rows = RowsWriter::new(answer.schema(), format, out)?;
     while let Some(batch) = answer.blocking_next() {
         rows.write(&batch.map_err(io::Error::other)?)?;
@@ -67,7 +91,9 @@ fn write(mut answer: AnswerStream, format: Format, out: Compressed) -> io::Resul
 
 /// Cuts what is written into pieces of the body.
 struct Pieces {
-    sender: Sender<io::Result<Bytes>>,
+    sender: Sender<Bytes>,
+    /// When the answer has taken too long.
+    until: Instant,
     next: Vec<u8>,
 }
 
@@ -77,9 +103,32 @@ impl Pieces {
         if piece.is_empty() {
             return Ok(());
         }
-        let sent = self.sender.blocking_send(Ok(piece.into()));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone"))
+        match self.sender.try_send(piece.into()) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(gone()),
+            Err(TrySendError::Full(piece)) => self.wait(piece),
+        }
     }
+
+    #[allow(clippy::disallowed_methods, reason = "how long a client may take is a matter of time")]
+    fn wait(&mut self, piece: Bytes) -> io::Result<()> {
+        let now = Instant::now();
+        let patience = READER_PATIENCE.min(self.until.saturating_duration_since(now));
+        let sent = Handle::current().block_on(timeout(patience, self.sender.send(piece)));
+        sent.map_or_else(
+            |_| {
+                // A compressor that is dropped would send its end.
+                self.until = now;
+                let message = format!("the client took nothing for {patience:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, message))
+            },
+            |sent| sent.map_err(|_| gone()),
+        )
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone")
 }
 
 impl Write for Pieces {
@@ -117,13 +166,15 @@ impl Compressed {
         }
     }
 
-    fn end(self) -> io::Result<()> {
+    /// Sends what is left.
+    fn end(self) -> io::Result<Pieces> {
         let mut pieces = match self {
             Self::Plain(out) => out,
             Self::Gzip(out) => out.finish()?,
             Self::Zstd(out) => out.finish()?,
         };
-        pieces.send()
+        pieces.send()?;
+        Ok(pieces)
     }
 }
 
@@ -138,5 +189,51 @@ impl Write for Compressed {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[allow(clippy::disallowed_methods, reason = "a client that takes nothing is one of time")]
+    fn pieces() -> (Pieces, Body, Arc<AtomicBool>) {
+        let (sender, receiver) = channel(1);
+        let is_whole = Arc::<AtomicBool>::default();
+        let body = body_of(receiver, Arc::clone(&is_whole));
+        let until = Instant::now() + Duration::from_millis(50);
+        (Pieces { sender, until, next: Vec::new() }, body, is_whole)
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_only_where_the_answer_does() {
+        for is_written in [false, true] {
+            let (mut pieces, body, is_whole) = pieces();
+            pieces.write_all(b"some").unwrap();
+            pieces.send().unwrap();
+            is_whole.store(is_written, Ordering::Release);
+            drop(pieces);
+            assert_eq!(to_bytes(body, usize::MAX).await.is_ok(), is_written);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_not_waited_for_without_end() {
+        let (mut pieces, body, _is_whole) = pieces();
+        let written = tokio::task::spawn_blocking(move || {
+            let piece = [b'x'; PIECE_BYTES];
+            pieces.write_all(&piece).unwrap();
+            let first = pieces.write_all(&piece).unwrap_err();
+            // At once, from now on.
+            let second = pieces.write_all(&piece).unwrap_err();
+            (first.kind(), second.kind())
+        });
+        let timed_out = (io::ErrorKind::TimedOut, io::ErrorKind::TimedOut);
+        assert_eq!(written.await.unwrap(), timed_out);
+        assert!(to_bytes(body, usize::MAX).await.is_err());
     }
 }
