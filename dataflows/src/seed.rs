@@ -3,13 +3,14 @@
 //! The table is the truth, so a view can never come back other than its definition says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int64Type};
 use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Bar, Decimal, Instrument, InstrumentTable, Nanos, Timeframe};
-use k2_sinks::{ColdPin, Lake, Table};
+use k2_sinks::{Bounds, Lake, PlannedFile, Table};
 
 use crate::live::BarKey;
 
@@ -40,8 +41,12 @@ pub(crate) fn seed_bars(
     horizon_hours: u64,
 ) -> Result<BarSeeds, k2_sinks::Error> {
     let pin = lake.pin();
-    let Some((oldest, newest)) = event_times(&pin) else { return Ok(BarSeeds::default()) };
-    let behind = Nanos(newest.0.saturating_sub(horizon_ns(horizon_hours))).floor(NANOS_PER_DAY);
+    let Some(trades) = pin.tables.get(&Table::Trades) else { return Ok(BarSeeds::default()) };
+    let (oldest, newest) = event_times(&trades.files);
+    // Where no file tells its times, all are read.
+    let behind = newest.map_or(Nanos(i64::MIN), |newest| {
+        Nanos(newest.0.saturating_sub(horizon_ns(horizon_hours))).floor(NANOS_PER_DAY)
+    });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut bars = BTreeMap::new();
     for batch in pin.read_trades(behind, &COLUMNS, threads)? {
@@ -54,13 +59,22 @@ pub(crate) fn horizon_ns(hours: u64) -> i64 {
     i64::try_from(hours).unwrap_or(i64::MAX).saturating_mul(3_600 * NANOS_PER_SECOND)
 }
 
-/// Least and greatest event time in the table.
-fn event_times(pin: &ColdPin) -> Option<(Nanos, Nanos)> {
-    let files = pin.tables.get(&Table::Trades)?.files.iter();
-    let bounds: Vec<_> = files.filter_map(|file| file.ts_event).collect();
-    let oldest = bounds.iter().map(|bound| bound.lower).min()?;
-    let newest = bounds.iter().map(|bound| bound.upper).max()?;
-    Some((Nanos(oldest), Nanos(newest)))
+/// Least and greatest event time of the files, or a little beyond: a file that another engine wrote
+/// may have no bounds, and tells its day alone. One that tells nothing may have the oldest.
+fn event_times(files: &[Arc<PlannedFile>]) -> (Nanos, Option<Nanos>) {
+    let times = |file: &Arc<PlannedFile>| {
+        let of_day = |day: i32| {
+            let lower = i64::from(day).saturating_mul(NANOS_PER_DAY);
+            Bounds { lower, upper: lower.saturating_add(NANOS_PER_DAY - 1) }
+        };
+        file.ts_event.or(file.day.map(of_day))
+    };
+    let oldest = files.iter().map(|file| times(file).map_or(i64::MIN, |times| times.lower)).min();
+    let newest = files.iter().filter_map(|file| {
+        let received = file.ts_recv.map_or(i64::MAX, |times| times.upper);
+        Some(Nanos::plausible(Nanos(times(file)?.upper), Nanos(received)))
+    });
+    (Nanos(oldest.unwrap_or(i64::MAX)), newest.max())
 }
 
 /// Merges the trades of `batch`. Rows are sorted by symbol and time, so the instrument and the
@@ -99,4 +113,43 @@ fn merge(batch: &RecordBatch, instruments: &InstrumentTable, bars: &mut BTreeMap
 
 fn put(bars: &mut BTreeMap<BarKey, Bar>, key: BarKey, more: &Bar) {
     bars.entry(key).and_modify(|bar| bar.merge(more)).or_insert(*more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(day: Option<i32>, ts_event: Option<(i64, i64)>) -> Arc<PlannedFile> {
+        Arc::new(PlannedFile {
+            path: String::new(),
+            size_bytes: 0,
+            record_count: 1,
+            day,
+            bucket: None,
+            venue: None,
+            symbol: None,
+            trade_id: None,
+            sequence: None,
+            ts_event: ts_event.map(|(lower, upper)| Bounds { lower, upper }),
+            ts_recv: None,
+            offset: None,
+        })
+    }
+
+    #[test]
+    fn files_without_bounds_are_as_old_as_they_may_be() {
+        const DAY: i64 = NANOS_PER_DAY;
+        let exact = file(Some(5), Some((5 * DAY + 7, 5 * DAY + 9)));
+        let of_day = file(Some(3), None);
+        let times = |files: &[&Arc<PlannedFile>]| {
+            let files: Vec<_> = files.iter().map(|file| Arc::clone(file)).collect();
+            let (oldest, newest) = event_times(&files);
+            (oldest.0, newest.map(|newest| newest.0))
+        };
+        assert_eq!(times(&[]), (i64::MAX, None));
+        assert_eq!(times(&[&exact]), (5 * DAY + 7, Some(5 * DAY + 9)));
+        assert_eq!(times(&[&exact, &of_day]), (3 * DAY, Some(5 * DAY + 9)));
+        assert_eq!(times(&[&of_day]), (3 * DAY, Some(4 * DAY - 1)));
+        assert_eq!(times(&[&file(None, None), &exact]), (i64::MIN, Some(5 * DAY + 9)));
+    }
 }

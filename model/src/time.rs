@@ -39,6 +39,15 @@ impl Nanos {
         self.0.div_euclid(NANOS_PER_DAY) as i32
     }
 
+    /// The time of an event, unless it claims to lie more than a day after its receipt: then that
+    /// of the receipt. Who forgets what is old by the newest event must not be led by one wrong
+    /// clock. A receipt before 2000 is none.
+    pub fn plausible(ts_event: Self, ts_recv: Self) -> Self {
+        const YEAR_2000: i64 = 10_957 * NANOS_PER_DAY;
+        let ahead = ts_event.0.saturating_sub(ts_recv.0);
+        if ts_recv.0 >= YEAR_2000 && ahead > NANOS_PER_DAY { ts_recv } else { ts_event }
+    }
+
     pub fn from_millis(millis: i64) -> Option<Self> {
         millis.checked_mul(NANOS_PER_MILLI).map(Self)
     }

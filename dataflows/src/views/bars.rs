@@ -5,8 +5,9 @@
 //!   it has become.
 //! * **Routing**: none: an instrument's trades are on one worker.
 //! * **Progress**: each time is answered at once.
-//! * **State**: the bars of the horizon. Those that fall behind it are retracted; from then on
-//!   they are computed from the tables.
+//! * **State**: the bars of the horizon. Windows that fall behind it are computed from the tables
+//!   from then on, and their bars are retracted, some with each batch: a day of them at once would
+//!   hold the frontier for seconds.
 //! * **Restart**: `resumed` are the one-minute bars of the horizon, read from the table.
 //!
 //! By hand, because trades come by the million and minutes by the hundred: a time's trades are
@@ -16,6 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Bound::{self, Excluded, Unbounded};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -91,6 +93,11 @@ pub fn bars<'scope>(
 
 const TIMEFRAMES: usize = Timeframe::ALL.len();
 
+/// Steps of a sweep with each batch, a bar or an instrument each; and with each minute that is
+/// merged, so that more leaves than comes.
+const SWEEP_STEPS: usize = 1_024;
+const SWEEP_STEPS_A_MINUTE: usize = 16;
+
 /// How the bars changed over one time.
 #[derive(Debug, Default)]
 struct Changed {
@@ -108,6 +115,9 @@ struct KeptBars {
     /// `behind`, once a bar before it has been left out; until then all bars are here.
     from: Option<Nanos>,
     horizon_ns: i64,
+    /// While bars from before `behind` may still be here: the timeframe that is looked through, and
+    /// from where on.
+    sweep: Option<(usize, Bound<BarKey>)>,
     /// Of this time: instrument → its latest minute and that one's place in `merged`.
     places: AddressMap<(Nanos, usize)>,
     merged: Vec<(BarKey, Bar)>,
@@ -126,6 +136,7 @@ impl KeptBars {
             behind: from.unwrap_or(Nanos(i64::MIN)),
             from,
             horizon_ns,
+            sweep: None,
             places: AddressMap::default(),
             merged: Vec::new(),
         }
@@ -145,7 +156,10 @@ impl KeptBars {
         let mut changed = Changed::default();
         let mut merged = std::mem::take(&mut self.merged);
         let newest = merged.iter().map(|((_, start), _)| *start).max();
-        self.move_horizon(newest, &mut changed);
+        if newest.is_some_and(|newest| self.horizon_at(newest) > self.behind) {
+            self.move_horizon(newest_plausible(unique.columns()), &mut changed);
+        }
+        self.sweep(SWEEP_STEPS + SWEEP_STEPS_A_MINUTE * merged.len(), &mut changed);
         let before = merged.len();
         merged.retain(|((_, start), _)| *start >= self.behind);
         if merged.len() < before {
@@ -199,28 +213,43 @@ impl KeptBars {
         }
     }
 
-    /// Retracts the days that fall behind the horizon as `newest` comes.
+    /// Where the horizon is when `newest` is the newest event.
+    fn horizon_at(&self, newest: Nanos) -> Nanos {
+        Nanos(newest.0.saturating_sub(self.horizon_ns)).floor(NANOS_PER_DAY)
+    }
+
+    /// Lets the days go that fall behind the horizon as `newest` comes.
     fn move_horizon(&mut self, newest: Option<Nanos>, changed: &mut Changed) {
-        let Some(newest) = newest else { return };
-        let behind = Nanos(newest.0.saturating_sub(self.horizon_ns)).floor(NANOS_PER_DAY);
+        let behind = newest.map_or(self.behind, |newest| self.horizon_at(newest));
         if behind <= self.behind {
             return;
         }
         self.behind = behind;
-        let mut has_left = false;
-        // Every window begins and ends on one side of a midnight.
-        for (bars, changes) in self.bars.iter_mut().zip(&mut changed.bars) {
-            bars.retain(|key, bar| {
-                let stays = key.1 >= behind;
-                if !stays {
-                    changes.push((*key, *bar, -1));
-                }
-                stays
-            });
-            has_left |= !changes.is_empty();
+        // Every window begins and ends on one side of a midnight, so a day's bar tells of all.
+        let [.., days] = &self.bars;
+        if days.keys().any(|(_, start)| *start < behind) {
+            self.sweep = Some((0, Unbounded));
         }
-        if has_left || self.from.is_some() {
+        if self.sweep.is_some() || self.from.is_some() {
             self.leave(changed);
+        }
+    }
+
+    /// Retracts bars from before the horizon, in at most so many steps.
+    fn sweep(&mut self, steps: usize, changed: &mut Changed) {
+        for _ in 0..steps {
+            let Some((nth, from)) = self.sweep else { return };
+            let bars = &mut self.bars[nth];
+            let next = bars.range((from, Unbounded)).next().map(|(key, bar)| (*key, *bar));
+            self.sweep = match next {
+                Some((key, bar)) if key.1 < self.behind => {
+                    bars.remove(&key);
+                    changed.bars[nth].push((key, bar, -1));
+                    Some((nth, Excluded(key)))
+                }
+                Some(((instrument, _), _)) => Some((nth, Excluded((instrument, Nanos(i64::MAX))))),
+                None => (nth + 1 < TIMEFRAMES).then_some((nth + 1, Unbounded)),
+            };
         }
     }
 
@@ -231,6 +260,12 @@ impl KeptBars {
             changed.horizon = self.from;
         }
     }
+}
+
+/// The newest event, those left out whose clocks are days ahead of their receipt.
+fn newest_plausible(trades: &MarketColumns) -> Option<Nanos> {
+    let times = trades.ts_events().iter().zip(trades.ts_recvs());
+    times.map(|(event, recv)| Nanos::plausible(*event, *recv)).max()
 }
 
 /// Merges bars, which come in the order of their keys, into those of a coarser timeframe.
@@ -262,4 +297,158 @@ fn grow(
         Entry::Vacant(place) => place.insert(*more),
     };
     changes.push((key, *bar, 1));
+}
+
+#[cfg(test)]
+mod tests {
+    use k2_model::{Coordinates, Decimal, InstrumentTable, Origin, Side, VendorData};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: i64 = 60 * k2_model::time::NANOS_PER_SECOND;
+    const HORIZON_NS: i64 = NANOS_PER_DAY;
+
+    type Drawn = (usize, i64, u64, i64, i64);
+
+    fn trade(&(name, minute, sequence, price, quantity): &Drawn) -> Trade {
+        let instrument = InstrumentTable::default().resolve("BINANCE", ["A", "B", "C"][name]);
+        let ts_event = Nanos(19_944 * NANOS_PER_DAY + minute * MINUTE / 2);
+        Trade {
+            instrument,
+            trade_id: sequence,
+            sequence,
+            ts_event,
+            ts_recv: ts_event,
+            price: Decimal(i128::from(price)),
+            quantity: Decimal(i128::from(quantity)),
+            side: Side::Buy,
+            vendor_data: VendorData::EMPTY,
+            at: Coordinates { origin: Origin::new("a", 0), offset: sequence },
+        }
+    }
+
+    /// Five days of half minutes, some of them again and again.
+    fn batches() -> impl Strategy<Value = Vec<Vec<Drawn>>> {
+        let minute = prop_oneof![0..14_400_i64, (0..20_i64).prop_map(|it| it * 720)];
+        let drawn = (0..3_usize, minute, 0..9_u64, 1..50_i64, 0..20_i64);
+        prop::collection::vec(prop::collection::vec(drawn, 0..20), 1..20)
+    }
+
+    /// From scratch, of all trades.
+    fn recomputed(trades: &[Trade], timeframe: Timeframe, from: Nanos) -> BTreeMap<BarKey, Bar> {
+        let mut bars = BTreeMap::new();
+        for trade in trades {
+            let key = (trade.instrument, timeframe.window_start(trade.ts_event));
+            let more = Bar::of(trade);
+            bars.entry(key).and_modify(|bar: &mut Bar| bar.merge(&more)).or_insert(more);
+        }
+        bars.retain(|(_, start), _| *start >= from);
+        bars
+    }
+
+    /// The bars as whoever adds up the changes sees them.
+    #[derive(Default)]
+    struct Seen {
+        bars: [BTreeMap<(BarKey, Bar), isize>; TIMEFRAMES],
+        from: Option<Nanos>,
+    }
+
+    impl Seen {
+        fn see(&mut self, changed: &Changed) {
+            for (bars, changes) in self.bars.iter_mut().zip(&changed.bars) {
+                for (key, bar, diff) in changes {
+                    *bars.entry((*key, *bar)).or_default() += diff;
+                }
+                bars.retain(|_, count| *count != 0);
+            }
+            self.from = changed.horizon.or(self.from);
+        }
+
+        fn from(&self) -> Nanos {
+            self.from.unwrap_or(Nanos(i64::MIN))
+        }
+
+        fn of(&self, nth: usize) -> BTreeMap<BarKey, Bar> {
+            assert!(self.bars[nth].values().all(|count| *count == 1));
+            let bars = self.bars[nth].keys().copied();
+            bars.filter(|((_, start), _)| *start >= self.from()).collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bars_are_those_of_all_trades_wherever_they_are_cut_and_resumed(
+            batches in batches(),
+            resumed_at in 0..20_usize,
+        ) {
+            let config = BarsConfig { horizon_ns: HORIZON_NS, ..BarsConfig::default() };
+            let (mut kept, mut seen) = (KeptBars::new(config.clone()), Seen::default());
+            let mut trades: Vec<Trade> = Vec::new();
+            for (at, batch) in batches.iter().enumerate() {
+                if at == resumed_at {
+                    let minutes = recomputed(&trades, Timeframe::M1, kept.behind);
+                    let oldest = trades.iter().map(|trade| trade.ts_event).min();
+                    let from = oldest.filter(|oldest| *oldest < kept.behind).map(|_| kept.behind);
+                    let resumed = minutes.into_iter().collect();
+                    kept = KeptBars::new(BarsConfig { resumed, from, ..config.clone() });
+                    seen = Seen::default();
+                    seen.see(&kept.seed());
+                }
+                let batch: Vec<Trade> = batch.iter().map(trade).collect();
+                seen.see(&kept.add(&MarketBatch::of(&batch)));
+                trades.extend(batch);
+                for (nth, timeframe) in Timeframe::ALL.into_iter().enumerate() {
+                    let expected = recomputed(&trades, timeframe, seen.from());
+                    prop_assert_eq!(seen.of(nth), expected, "{}", timeframe);
+                }
+            }
+            // Nothing from before the horizon stays for good.
+            while kept.sweep.is_some() {
+                let mut changed = Changed::default();
+                kept.sweep(7, &mut changed);
+                seen.see(&changed);
+            }
+            for (nth, bars) in kept.bars.iter().enumerate() {
+                prop_assert!(bars.keys().all(|(_, start)| *start >= kept.behind));
+                let all: BTreeMap<BarKey, Bar> = seen.bars[nth].keys().copied().collect();
+                prop_assert_eq!(bars, &all);
+            }
+        }
+    }
+
+    #[test]
+    fn one_wrong_clock_does_not_empty_memory() {
+        let config = BarsConfig { horizon_ns: HORIZON_NS, ..BarsConfig::default() };
+        let mut kept = KeptBars::new(config);
+        kept.add(&MarketBatch::of([&trade(&(0, 0, 0, 1, 1))]));
+        let behind = kept.behind;
+        let wrong = Trade { ts_event: Nanos(30_000 * NANOS_PER_DAY), ..trade(&(0, 1, 1, 1, 1)) };
+        let changed = kept.add(&MarketBatch::of([&wrong]));
+        assert_eq!((changed.horizon, kept.behind), (None, behind));
+        assert_eq!(kept.bars[0].len(), 2, "a bar for each");
+    }
+
+    #[test]
+    fn a_day_leaves_little_by_little() {
+        let config = BarsConfig { horizon_ns: HORIZON_NS, ..BarsConfig::default() };
+        let mut kept = KeptBars::new(config);
+        let day: Vec<Trade> = (0..2_880).map(|minute| trade(&(0, minute, 0, 1, 1))).collect();
+        kept.add(&MarketBatch::of(&day));
+        let minutes = kept.bars[0].len();
+        assert_eq!(minutes, 1_440);
+        let later = trade(&(1, 4 * 2_880, 0, 1, 1));
+        let changed = kept.add(&MarketBatch::of([&later]));
+        assert_eq!(changed.horizon, Some(kept.behind));
+        let left: usize = changed.bars.iter().map(Vec::len).sum();
+        assert!((1..=SWEEP_STEPS + SWEEP_STEPS_A_MINUTE + TIMEFRAMES).contains(&left), "{left}");
+        let mut batches = 1;
+        while kept.sweep.is_some() {
+            let changed = kept.add(&MarketBatch::of([&later]));
+            assert_eq!(changed.horizon, None);
+            batches += 1;
+        }
+        assert!(batches > 1);
+        assert!(kept.bars.iter().all(|bars| bars.len() == 1));
+    }
 }

@@ -50,11 +50,7 @@ impl Moment {
 
     /// Whether a bar that ends at `end` can still change by what comes in time.
     pub(crate) fn is_final(&self, venue: &str, end: Nanos) -> bool {
-        let clocks = self.facts.clocks.get_or_init(|| {
-            clocks::of_streams(
-                self.versions.iter().flat_map(|version| version.views.streams.iter()),
-            )
-        });
+        let clocks = self.facts.clocks.get_or_init(|| clocks::of_versions(&self.versions));
         is_past(end.0, self.lateness_ns, clocks.get(venue).copied())
     }
 
@@ -105,13 +101,23 @@ impl Moment {
         newest
     }
 
-    /// The bar of a symbol, whichever way its trades spell it.
+    /// From which window on all workers have all bars.
+    fn bars_from(&self) -> Nanos {
+        let known = self.versions.iter().filter_map(|version| version.views.bars_from);
+        known.max().unwrap_or(Nanos(i64::MIN))
+    }
+
+    /// The bar of a symbol, whichever way its trades spell it; `None` if not all of it is in
+    /// memory any more.
     pub(crate) fn bar(
         &self,
         timeframe: Timeframe,
         spellings: &[Instrument],
         start: Nanos,
     ) -> Option<Bar> {
+        if start < self.bars_from() {
+            return None;
+        }
         let bars = spellings.iter().flat_map(|instrument| {
             let key = (*instrument, start);
             self.versions
@@ -133,7 +139,7 @@ impl Moment {
     ) -> Vec<Entry> {
         let mut starts: Vec<Nanos> = Vec::new();
         for instrument in spellings {
-            let all = Nanos(i64::MIN)..=Nanos(i64::MAX);
+            let all = self.bars_from()..=Nanos(i64::MAX);
             for version in &self.versions {
                 let bars = version.views.bars_of(timeframe).of(*instrument, all.clone());
                 starts.extend(bars.rev().take(most).map(|(start, _)| start));
