@@ -8,6 +8,7 @@ mod bars;
 mod follower;
 mod gaps;
 mod rows;
+mod streams;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,10 +17,9 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use k2_model::{
-    GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Stream, Time, Timeframe, Trade,
+    GapChange, Instrument, Nanos, Offsets, Origin, Quote, Reject, Time, Timeframe, Trade,
 };
 use k2_operators::market_batch::MarketRecord;
-use k2_operators::sequence::StreamCounts;
 use k2_operators::{Batch, Kept, MarketBatch};
 use k2_sinks::ColdPin;
 
@@ -28,6 +28,7 @@ use follower::Queue;
 pub use follower::{EpochMinutes, EpochTrades, Follower, Group, Taken, TradeChunk};
 pub use gaps::{OpenGaps, StreamGaps};
 pub use rows::{Chunk, Left, Rows};
+pub use streams::Streams;
 
 /// How long a pin waits for workers that have not yet come as far as the seam: they are starting.
 const PIN_RETRY: Duration = Duration::from_millis(1);
@@ -140,7 +141,7 @@ pub struct Views {
     pub bars_from: Option<Nanos>,
     pub latest_trade: OrdMap<Instrument, Trade>,
     pub latest_quote: OrdMap<Instrument, Quote>,
-    pub streams: OrdMap<Stream, StreamCounts>,
+    pub streams: Streams,
     pub gaps_open: OpenGaps,
 }
 

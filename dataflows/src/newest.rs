@@ -73,7 +73,7 @@ pub fn newest<R: Recent>(
 /// Those of `instruments` that are on the worker of `version`: each is on one.
 fn owned<R: Recent>(version: &Version, instruments: &[Instrument]) -> Vec<Instrument> {
     let stream = |instrument| Stream { instrument, data_type: R::DATA_TYPE };
-    let is_own = |one: &Instrument| version.views.streams.contains_key(&stream(*one));
+    let is_own = |one: &Instrument| version.views.streams.contains(&stream(*one));
     instruments.iter().copied().filter(is_own).collect()
 }
 

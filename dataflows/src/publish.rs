@@ -31,7 +31,9 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::live::{BarKey, BarMap, Chunk, Live, Rows, Tail, TailConfig, TradeChunk, Version};
+use crate::live::{
+    BarKey, BarMap, Chunk, Live, Rows, Streams, Tail, TailConfig, TradeChunk, Version,
+};
 use crate::views::bars::Bars;
 
 /// All that is published.
@@ -261,6 +263,20 @@ impl<K: Ord + Clone, V: Clone> Entries<K, V> for OrdMap<K, V> {
 
     fn take(&mut self, key: &K) {
         self.remove(key);
+    }
+}
+
+impl Entries<Stream, StreamCounts> for Streams {
+    fn value(&self, key: &Stream) -> Option<&StreamCounts> {
+        self.get(key)
+    }
+
+    fn put(&mut self, key: Stream, value: StreamCounts) {
+        self.insert(key, value);
+    }
+
+    fn take(&mut self, _key: &Stream) {
+        unreachable!("a stream that was seen has counts from then on");
     }
 }
 

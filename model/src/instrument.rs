@@ -108,6 +108,11 @@ impl Instrument {
         self.0.route
     }
 
+    /// What is known of it, for as long as the process runs.
+    pub fn parts(self) -> &'static InstrumentParts {
+        &self.0.parts
+    }
+
     /// A number that tells instruments apart within this process; for tables, never for order.
     #[inline]
     pub fn address(self) -> usize {

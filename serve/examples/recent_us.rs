@@ -146,7 +146,7 @@ fn absorb(version: &mut Version, epoch: u64, rows: &[Trade]) {
         views.bars[at].merge((trade.instrument, start), Bar::of(trade));
     }
     for (stream, delta) in counts {
-        views.streams.entry(stream).or_default().merge(&delta);
+        views.streams.merge(stream, &delta);
     }
     version.tail.trades.push(Chunk::new(epoch, vec![MarketBatch::of(rows)]));
 }

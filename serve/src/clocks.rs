@@ -1,27 +1,23 @@
 //! The clock of each venue: the greatest event time over its trades, which says what is final.
 
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use k2_model::{DataType, Stream};
-use k2_operators::sequence::StreamCounts;
+use k2_dataflows::live::Version;
 use k2_sinks::Table;
 
 use crate::functions::finality::VenueClocks;
 use crate::pinned::Pinned;
 
-/// From the counts of the streams that are live.
-pub(crate) fn of_streams<'a>(
-    streams: impl Iterator<Item = (&'a Stream, &'a StreamCounts)>,
-) -> VenueClocks {
+/// From what the workers have seen.
+pub(crate) fn of_versions(versions: &[Arc<Version>]) -> VenueClocks {
     let mut clocks = VenueClocks::new();
-    for (stream, counts) in streams.filter(|(stream, _)| stream.data_type == DataType::Trades) {
-        let Some(last) = counts.last_event else { continue };
-        match clocks.get_mut(&*stream.instrument.venue) {
-            Some(clock) => *clock = last.0.max(*clock),
-            None => {
-                clocks.insert(stream.instrument.venue.to_string(), last.0);
-            }
+    for (venue, seen) in versions.iter().flat_map(|version| version.views.streams.clocks()) {
+        match clocks.get_mut(venue) {
+            Some(clock) => *clock = seen.0.max(*clock),
+            None => _ = clocks.insert(venue.to_owned(), seen.0),
         }
     }
     clocks

@@ -343,7 +343,7 @@ impl Engine {
     /// Of each venue the greatest event time over its trades, by the cheapest way there is.
     async fn venue_clocks(&self, pinned: &Arc<Pinned>) -> Result<Arc<VenueClocks>> {
         if pinned.views().is_some() {
-            return Ok(Arc::new(clocks::of_streams(pinned.streams())));
+            return Ok(Arc::new(clocks::of_versions(pinned.versions())));
         }
         let snapshot = pinned.snapshot_id(Table::Trades);
         let is_latest = pinned.is_latest();

@@ -1,12 +1,13 @@
 //! The open gaps of what was asked for: a part of every answer's meta data.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampNanosecondType};
-use k2_dataflows::live::Views;
+use k2_dataflows::live::{StreamGaps, Views};
 use k2_model::{DataType, Gap, GapCause, Nanos, Severity, SeverityLevels, Stream};
 
 use crate::answer::{OpenGap, OpenGaps};
@@ -48,18 +49,31 @@ pub(crate) fn of_views<'a>(
     severity: &SeverityLevels,
 ) -> (OpenGaps, bool) {
     let (mut open, mut missing, mut worst) = (0, 0u64, Vec::<&Gap>::new());
-    for (stream, of_it) in views.flat_map(|views| views.gaps_open.by_stream()) {
-        if touched.iter().any(|scan| scan.covers_stream(stream)) {
-            open += of_it.open();
-            missing = missing.saturating_add(of_it.missing());
-            worst.extend(of_it.worst_first().take(OpenGaps::SHOWN_MAX));
-        }
+    for of_it in views.flat_map(|views| touched_of(views, touched)) {
+        open += of_it.open();
+        missing = missing.saturating_add(of_it.missing());
+        worst.extend(of_it.worst_first().take(OpenGaps::SHOWN_MAX));
     }
     worst.sort_by(|a, b| rank_of_gap(a).cmp(&rank_of_gap(b)));
     worst.truncate(OpenGaps::SHOWN_MAX);
     let has_halt = worst.iter().any(|gap| severity.of(gap.missing()) == Severity::Halt);
     let shown = worst.into_iter().map(|gap| of_gap(gap, severity).1).collect();
     (OpenGaps { open, missing, shown }, has_halt)
+}
+
+/// The gaps of the streams that were touched, which are mostly one of thousands.
+fn touched_of<'a>(views: &'a Views, touched: &[Touched]) -> Vec<&'a StreamGaps> {
+    let is_touched = |stream: &Stream| touched.iter().any(|scan| scan.covers_stream(stream));
+    let named: Option<Vec<_>> = touched.iter().map(Touched::symbols).collect();
+    let of = |(stream, of_it)| is_touched(stream).then_some(of_it);
+    match named {
+        Some(named) => {
+            let symbols: BTreeSet<&String> = named.into_iter().flatten().collect();
+            let gaps = symbols.into_iter().flat_map(|symbol| views.gaps_open.named(symbol));
+            gaps.filter_map(of).collect()
+        }
+        None => views.gaps_open.by_stream().filter_map(of).collect(),
+    }
 }
 
 /// Where a gap stands: those with the most missing first; then by venue, symbol, kind and place.

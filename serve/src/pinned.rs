@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k2_dataflows::live::{LivePin, Views};
+use k2_dataflows::live::{LivePin, Version, Views};
 use k2_model::{DataType, Gap, Instrument, Offsets, Stream, Time};
 use k2_operators::sequence::StreamCounts;
 use k2_sinks::{At, ColdPin, PlannedFile, Table};
@@ -100,10 +100,14 @@ impl Pinned {
         tables.filter_map(|table| Some((table.as_str(), self.snapshot_id(table)?))).collect()
     }
 
+    /// What each worker has seen.
+    pub(crate) fn versions(&self) -> &[Arc<Version>] {
+        self.live.as_ref().map_or(&[], |live| &live.versions)
+    }
+
     /// The counts of all streams that are live. Each stream has one worker.
     pub(crate) fn streams(&self) -> impl Iterator<Item = (&Stream, &StreamCounts)> {
-        let versions = self.live.iter().flat_map(|live| &live.versions);
-        versions.flat_map(|version| version.views.streams.iter())
+        self.versions().iter().flat_map(|version| version.views.streams.iter())
     }
 
     /// The instruments that `constraint` names, of those that are live; `None`: it names none.
@@ -113,14 +117,14 @@ impl Pinned {
         data_type: DataType,
     ) -> Option<Vec<Instrument>> {
         let symbols = constraint.texts(Key::Symbol)?;
-        let streams = self.streams().map(|(stream, _)| stream);
-        let named = streams.filter(|stream| {
-            let instrument = stream.instrument;
-            stream.data_type == data_type
-                && symbols.contains(&*instrument.symbol)
-                && constraint.admits_text(Key::Venue, &instrument.venue)
-        });
-        let mut named: Vec<Instrument> = named.map(|stream| stream.instrument).collect();
+        let mut named: Vec<Instrument> = Vec::new();
+        for streams in self.versions().iter().map(|version| &version.views.streams) {
+            let of_symbols = symbols.iter().flat_map(|symbol| streams.named(symbol)).copied();
+            named.extend(of_symbols.filter(|instrument| {
+                streams.contains(&Stream { instrument: *instrument, data_type })
+                    && constraint.admits_text(Key::Venue, &instrument.venue)
+            }));
+        }
         named.sort_unstable();
         named.dedup();
         Some(named)
@@ -149,6 +153,11 @@ pub(crate) struct Touched {
 impl Touched {
     pub(crate) fn covers_gap(&self, gap: &Gap) -> bool {
         self.covers_stream(&gap.stream)
+    }
+
+    /// `None`: of all.
+    pub(crate) fn symbols(&self) -> Option<&BTreeSet<String>> {
+        self.symbols.as_ref()
     }
 
     pub(crate) fn covers_stream(&self, stream: &Stream) -> bool {

@@ -10,6 +10,8 @@ use k2_model::{Gap, Stream};
 #[derive(Clone, Debug, Default)]
 pub struct OpenGaps {
     streams: OrdMap<Stream, StreamGaps>,
+    /// The streams that have any, by symbol.
+    by_symbol: OrdMap<&'static str, Vec<Stream>>,
 }
 
 /// The open gaps of one stream; at least one.
@@ -21,6 +23,10 @@ pub struct StreamGaps {
 
 impl OpenGaps {
     pub fn insert(&mut self, gap: Gap) {
+        if !self.streams.contains_key(&gap.stream) {
+            let symbol = &*gap.stream.instrument.parts().symbol;
+            self.by_symbol.entry(symbol).or_default().push(gap.stream);
+        }
         let stream = self.streams.entry(gap.stream).or_default();
         let missing = gap.missing();
         if stream.worst_first.insert((Reverse(missing), gap)).is_none() {
@@ -36,7 +42,17 @@ impl OpenGaps {
         }
         if stream.worst_first.is_empty() {
             self.streams.remove(&gap.stream);
+            let symbol = &*gap.stream.instrument.parts().symbol;
+            if let Some(named) = self.by_symbol.get_mut(symbol) {
+                named.retain(|stream| *stream != gap.stream);
+            }
         }
+    }
+
+    /// The gaps of the streams of one symbol.
+    pub fn named(&self, symbol: &str) -> impl Iterator<Item = (&Stream, &StreamGaps)> {
+        let streams = self.by_symbol.get(symbol).into_iter().flatten();
+        streams.filter_map(|stream| Some((stream, self.streams.get(stream)?)))
     }
 
     pub fn by_stream(&self) -> impl Iterator<Item = (&Stream, &StreamGaps)> {
@@ -103,7 +119,11 @@ mod tests {
             found.sort();
             all.sort();
             prop_assert_eq!(&found, &all);
+            let named: usize = ["A", "B", "C"].map(|it| gaps.named(it).count()).iter().sum();
+            prop_assert_eq!(named, gaps.by_stream().count());
             for (stream, of_it) in gaps.by_stream() {
+                let mut named = gaps.named(&stream.instrument.symbol);
+                prop_assert!(named.any(|(named, gaps)| named == stream && gaps.open() > 0));
                 let own: Vec<&Gap> = all.iter().filter(|gap| gap.stream == *stream).collect();
                 prop_assert!(!own.is_empty());
                 prop_assert_eq!(of_it.open(), own.len() as u64);

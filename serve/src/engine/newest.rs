@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use datafusion::logical_expr::{Expr, ident, lit};
 use futures::future::{BoxFuture, ready};
 use k2_dataflows::live::Recent;
 use k2_dataflows::newest::{Newest as InMemory, Wanted, newest};
-use k2_model::{DataType, Nanos};
+use k2_model::{DataType, Instrument, Nanos};
 use k2_operators::MarketBatch;
 
 use super::{Engine, Source};
@@ -19,7 +21,7 @@ use crate::clocks;
 use crate::config::EngineConfig;
 use crate::constraint::Constraint;
 use crate::error::{Error, Result};
-use crate::format::ObjectRecord;
+use crate::format::{ObjectRecord, ObjectRow};
 use crate::functions::finality::VenueClocks;
 use crate::pinned::Pinned;
 use crate::request::Request;
@@ -50,10 +52,31 @@ impl<R: Send> Answered for Records<R> {
     }
 }
 
-impl<R: Row> Records<R> {
+/// Rows of memory, which are an answer as they are or as columns.
+pub(crate) trait MemoryRow: ObjectRow {
+    fn schema() -> SchemaRef;
+    fn batch_of(rows: &[Self]) -> datafusion::error::Result<RecordBatch>;
+    fn instrument_of(&self) -> Instrument;
+}
+
+impl<R: NewestRow> MemoryRow for R {
+    fn schema() -> SchemaRef {
+        schema::of_table(R::TABLE)
+    }
+
+    fn batch_of(rows: &[Self]) -> datafusion::error::Result<RecordBatch> {
+        batch_of(&Self::schema(), rows)
+    }
+
+    fn instrument_of(&self) -> Instrument {
+        self.instrument()
+    }
+}
+
+impl<R: MemoryRow> Records<R> {
     /// The same as columns.
     pub(crate) fn into_answer(self) -> Result<Answer> {
-        let batch = batch_of(&schema::of_table(R::TABLE), &self.rows);
+        let batch = R::batch_of(&self.rows);
         let batch = batch.map_err(|error| Error::internal("write live rows").with_source(error))?;
         Ok(Answer::of_batch(batch, self.meta))
     }
@@ -136,7 +159,7 @@ impl Engine {
         let from = match wanted.since {
             Since::Time(from) => from,
             Since::BeforeNewest { window_ns } => {
-                let clock = clock_of(&clocks::of_streams(pinned.streams()), wanted.venue)?;
+                let clock = clock_of(&clocks::of_versions(pinned.versions()), wanted.venue)?;
                 Nanos(clock.saturating_sub(window_ns))
             }
         };

@@ -5,21 +5,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::{DataType as ArrowType, Field, Schema, SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use futures::future::BoxFuture;
 use k2_model::{DataType, Instrument, Nanos, Timeframe};
 
 use super::Engine;
-use super::newest::constraint_of;
-use crate::answer::Answer;
+use super::newest::{MemoryRow, Records, constraint_of};
 use crate::clocks;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::functions::finality;
 use crate::pinned::Pinned;
 use crate::request::Request;
-use crate::schema::BARS;
-use crate::views::bars::{self, Entry};
+use crate::views::bars::{self, BarRow, Entry};
 
 /// Which bars are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +32,18 @@ pub(crate) struct NewestBars<'a> {
     pub(crate) rows: usize,
 }
 
-/// Bars with whether they can still change.
-pub(crate) fn schema() -> SchemaRef {
-    let fields = BARS.fields().iter().map(|field| field.as_ref().clone());
-    let is_final = Field::new("final", ArrowType::Boolean, true);
-    Arc::new(Schema::new(fields.chain([is_final]).collect::<Vec<_>>()))
+impl MemoryRow for BarRow {
+    fn schema() -> SchemaRef {
+        bars::answered()
+    }
+
+    fn batch_of(rows: &[Self]) -> datafusion::error::Result<RecordBatch> {
+        bars::batch_of_rows(rows)
+    }
+
+    fn instrument_of(&self) -> Instrument {
+        self.instrument
+    }
 }
 
 impl Engine {
@@ -47,7 +52,7 @@ impl Engine {
         &'a self,
         wanted: NewestBars<'a>,
         correlation_id: String,
-    ) -> BoxFuture<'a, Result<Option<Answer>>> {
+    ) -> BoxFuture<'a, Result<Option<Records<BarRow>>>> {
         self.in_memory(Box::pin(self.newest_bars_live(wanted, correlation_id)))
     }
 
@@ -55,7 +60,7 @@ impl Engine {
         &self,
         wanted: NewestBars<'_>,
         correlation_id: String,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Records<BarRow>>> {
         let pinned = Arc::new(self.pin(&Request::default()).await?);
         let constraint = constraint_of(&self.0.config, wanted.symbol, wanted.venue, None);
         let Some(instruments) = pinned.instruments(&constraint, DataType::Trades) else {
@@ -64,13 +69,21 @@ impl Engine {
         let Some(entries) = entries_in_memory(&pinned, &instruments, wanted) else {
             return Ok(None);
         };
-        let lateness_ns = self.0.config.lateness_ns;
-        let batch = batch_of(&pinned, wanted.timeframe, &entries, lateness_ns);
-        let batch = batch.map_err(|error| Error::internal("write bars").with_source(error))?;
         let touched = (DataType::Trades, &constraint);
-        let rows = batch.num_rows();
-        let meta = self.meta_of_memory(pinned, touched, rows, correlation_id).await?;
-        Ok(Some(Answer::of_batch(batch, meta)))
+        let rows = self.bar_rows(&pinned, wanted.timeframe, entries);
+        let meta = self.meta_of_memory(pinned, touched, rows.len(), correlation_id).await?;
+        Ok(Some(Records { rows, meta }))
+    }
+
+    fn bar_rows(&self, pinned: &Pinned, timeframe: Timeframe, entries: Vec<Entry>) -> Vec<BarRow> {
+        let (clocks, lateness_ns) =
+            (clocks::of_versions(pinned.versions()), self.0.config.lateness_ns);
+        let row = |(instrument, start, bar): Entry| {
+            let clock = clocks.get(&*instrument.venue).copied();
+            let is_final = finality::is_past(timeframe.window_end(start).0, lateness_ns, clock);
+            BarRow { timeframe, instrument, start, bar, is_final }
+        };
+        entries.into_iter().map(row).collect()
     }
 }
 
@@ -105,21 +118,4 @@ fn entries_in_memory(
     let is_whole = lower == first || entries.len() >= wanted.rows;
     entries.truncate(wanted.rows);
     is_whole.then_some(entries)
-}
-
-fn batch_of(
-    pinned: &Pinned,
-    timeframe: Timeframe,
-    entries: &[Entry],
-    lateness_ns: i64,
-) -> datafusion::error::Result<RecordBatch> {
-    let clocks = clocks::of_streams(pinned.streams());
-    let is_final = entries.iter().map(|(instrument, start, _)| {
-        let clock = clocks.get(&*instrument.venue).copied();
-        finality::is_past(timeframe.window_end(*start).0, lateness_ns, clock)
-    });
-    let is_final: ArrayRef = Arc::new(is_final.map(Some).collect::<BooleanArray>());
-    let bars = bars::batch_of(timeframe, entries)?;
-    let columns = bars.columns().iter().cloned().chain([is_final]).collect();
-    Ok(RecordBatch::try_new(schema(), columns)?)
 }

@@ -3,6 +3,7 @@
 //! Decimals keep all their digits and times all the digits of their unit; both are strings in
 //! JSON, and integers are numbers. Bytes are their text if they are UTF-8, otherwise `\x` and hex.
 
+mod bars;
 mod columnar;
 mod moments;
 mod objects;
@@ -22,9 +23,9 @@ use arrow_array::RecordBatch;
 
 use crate::answer::{Answer, Meta, Pagination};
 use crate::error::Error;
+#[cfg(test)]
 use objects::Objects;
 pub(crate) use records::ObjectRecord;
-use records::RecordObjects;
 pub use rows::RowsWriter;
 pub(crate) use text::Column;
 
@@ -168,13 +169,21 @@ pub(crate) fn write_page(
 /// What comes before the rows.
 const ENVELOPE: &[u8] = br#"{"success":true,"data":"#;
 
+/// Rows that become JSON objects without columns in between.
+pub(crate) trait ObjectRow: Sized {
+    /// What is kept of the rows before.
+    type Objects: Default;
+
+    fn put(&self, objects: &mut Self::Objects, out: &mut Vec<u8>);
+}
+
 /// The envelope up to the end of its rows, `bytes` long or about.
-pub(crate) fn begin_page<R: ObjectRecord>(records: &[R], bytes: usize) -> Vec<u8> {
+pub(crate) fn begin_page<R: ObjectRow>(rows: &[R], bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes);
     out.extend_from_slice(ENVELOPE);
     out.push(b'[');
-    let mut objects = RecordObjects::new();
-    put_joined(0..records.len(), |row, out| objects.put(&records[row], out), &mut out);
+    let mut objects = R::Objects::default();
+    put_joined(0..rows.len(), |row, out| rows[row].put(&mut objects, out), &mut out);
     out.push(b']');
     out
 }
@@ -197,20 +206,14 @@ fn columns_of(batch: &RecordBatch) -> io::Result<Vec<Column>> {
     columns.map_err(io::Error::other)
 }
 
-/// The rows of `batch` as JSON objects: of the next so many one text, with commas between them,
-/// for each of `counts`.
-pub(crate) fn objects(batch: &RecordBatch, counts: impl Iterator<Item = usize>) -> Vec<Arc<str>> {
-    let objects = Objects::of(batch).expect("columns of K2's own types can be written");
-    joined(counts, |row, text| objects.put(row, text))
-}
-
-/// As [`objects`], of records, and the same text.
-pub(crate) fn record_objects<R: ObjectRecord>(
-    records: &[R],
+/// `rows` as JSON objects: of the next so many one text, with commas between them, for each of
+/// `counts`.
+pub(crate) fn row_objects<R: ObjectRow>(
+    rows: &[R],
     counts: impl Iterator<Item = usize>,
 ) -> Vec<Arc<str>> {
-    let mut objects = RecordObjects::new();
-    joined(counts, |row, text| objects.put(&records[row], text))
+    let mut objects = R::Objects::default();
+    joined(counts, |row, text| rows[row].put(&mut objects, text))
 }
 
 /// What `put` appends of each of `rows`, with commas between them.
@@ -236,6 +239,13 @@ fn joined(
         Arc::from(std::str::from_utf8(&text).expect("all that is put is text"))
     });
     texts.collect()
+}
+
+/// As [`row_objects`], by way of columns: what rows without them are held to.
+#[cfg(test)]
+fn objects(batch: &RecordBatch, counts: impl Iterator<Item = usize>) -> Vec<Arc<str>> {
+    let objects = Objects::of(batch).expect("columns of K2's own types can be written");
+    joined(counts, |row, text| objects.put(row, text))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use arrow_array::types::{
 };
 use arrow_array::{ArrayRef, PrimitiveArray};
 use arrow_schema::TimeUnit;
+use k2_model::Nanos;
 use k2_model::digits::{pair, push_digits};
 use k2_model::time::civil;
 
@@ -53,6 +54,11 @@ impl<T: ArrowPrimitiveType<Native = i64>, const DIGITS: usize> Values for Moment
 /// Microseconds since 1970, without a zone.
 pub(super) fn put_micros(micros: i64, out: &mut Vec<u8>) {
     put_parts::<6>(micros, out);
+}
+
+/// The same to the nanosecond.
+pub(super) fn put_nanos(nanos: Nanos, out: &mut Vec<u8>) {
+    put_parts::<9>(nanos.0, out);
 }
 
 /// A moment in parts of a second, of which there are `10^DIGITS`: the compiler knows how many, and

@@ -9,6 +9,7 @@ use k2_model::digits::{push_digits, push_integer};
 use k2_model::{Decimal, Instrument, Origin, Quote, Stream, Trade, VendorData};
 use k2_operators::MarketRecord;
 
+use super::ObjectRow;
 use super::moments::put_micros;
 use super::objects::Fixed;
 use super::text::write_json_string;
@@ -33,7 +34,7 @@ impl ObjectRecord for Quote {
 }
 
 /// Writes records, and keeps of the one before what the next mostly has too.
-pub(super) struct RecordObjects<R> {
+pub(crate) struct RecordObjects<R> {
     /// What comes before each decimal.
     decimals: Vec<Fixed>,
     names: Option<Names>,
@@ -41,23 +42,28 @@ pub(super) struct RecordObjects<R> {
     of: PhantomData<R>,
 }
 
-impl<R: ObjectRecord> RecordObjects<R> {
-    pub(super) fn new() -> Self {
+impl<R: ObjectRecord> Default for RecordObjects<R> {
+    fn default() -> Self {
         let before = |name: &&str| Fixed::of(format!(",\"{name}\":\"").as_bytes());
         let decimals = R::DECIMAL_NAMES.iter().map(before).collect();
         Self { decimals, names: None, provenance: None, of: PhantomData }
     }
+}
 
-    pub(super) fn put(&mut self, record: &R, out: &mut Vec<u8>) {
-        let instrument = record.instrument();
+impl<R: ObjectRecord> ObjectRow for R {
+    type Objects = RecordObjects<R>;
+
+    fn put(&self, objects: &mut RecordObjects<R>, out: &mut Vec<u8>) {
+        let instrument = self.instrument();
         let names = kept(
-            &mut self.names,
+            &mut objects.names,
             |names| names.instrument == instrument,
             || Names::of::<R>(instrument),
         );
-        let of = (record.vendor_data(), record.at().origin);
-        let provenance = kept(&mut self.provenance, |known| known.is_of(of), || Provenance::of(of));
-        put_record(record, names, &self.decimals, provenance, out);
+        let of = (self.vendor_data(), self.at().origin);
+        let provenance =
+            kept(&mut objects.provenance, |known| known.is_of(of), || Provenance::of(of));
+        put_record(self, names, &objects.decimals, provenance, out);
     }
 }
 
@@ -180,7 +186,7 @@ mod tests {
     use k2_model::{Coordinates, InstrumentTable, Nanos, Side};
     use proptest::prelude::*;
 
-    use super::super::{objects, record_objects};
+    use super::super::{objects, row_objects};
     use super::*;
     use crate::schema::of_table;
     use crate::tables::rows::{Row, batch_of};
@@ -232,7 +238,7 @@ mod tests {
     }
 
     fn directly<R: ObjectRecord>(records: &[R]) -> String {
-        record_objects(records, records.iter().map(|_| 1)).join(",")
+        row_objects(records, records.iter().map(|_| 1)).join(",")
     }
 
     proptest! {

@@ -21,10 +21,12 @@ use super::records::{conditions, finish, times};
 use super::reply::respond;
 use super::symbols;
 use crate::answer::{Answer, Pagination};
-use crate::engine::newest_bars::{self, NewestBars};
+use crate::engine::newest::Records;
+use crate::engine::newest_bars::NewestBars;
 use crate::error::{Error, FieldError, Result};
 use crate::literal;
 use crate::schema::{self, ZONE};
+use crate::views::bars::{BarRow, answered};
 
 /// Questions of one batch.
 pub(super) const QUERIES_MAX: usize = 20;
@@ -35,7 +37,7 @@ const VENUES_MAX: usize = 1_000;
 
 pub(super) fn batch_schema() -> SchemaRef {
     let query = Field::new("query", DataType::Int64, false);
-    let bars = newest_bars::schema();
+    let bars = answered();
     let bars = bars.fields().iter().map(|field| field.as_ref().clone());
     let named = [query, Field::new("timeframe", DataType::Utf8, false)].into_iter();
     Arc::new(Schema::new(named.chain(bars).collect::<Vec<_>>()))
@@ -67,7 +69,7 @@ async fn list(ask: Ask, timeframe: Timeframe) -> Result<Response> {
     let listing = listing(timeframe.as_str(), &ask.values);
     let starts = times(&ask.values);
     let page = match newest(&ask, timeframe, starts, ask.values.limit() + 1).await? {
-        Some(answer) => listing.finish(&ask, answer)?,
+        Some(records) => listing.page_of(&ask, records)?,
         None => listing.page(&ask).await?,
     };
     finish(&ask, page).await
@@ -79,7 +81,7 @@ async fn newest(
     timeframe: Timeframe,
     starts: (Nanos, Nanos),
     rows: usize,
-) -> Result<Option<Answer>> {
+) -> Result<Option<Records<BarRow>>> {
     let values = &ask.values;
     let Some(symbol) = values.text("symbol") else { return Ok(None) };
     if values.text("cursor").is_some() || values.as_of().is_some() {
@@ -93,7 +95,7 @@ pub(super) async fn summary(ask: Ask) -> Result<Response> {
     let day = ask.values.time("date").unwrap_or_default();
     let direct = newest(&ask, Timeframe::D1, (day, day), VENUES_MAX).await?;
     let mut answer = match direct {
-        Some(answer) => answer,
+        Some(records) => records.into_answer()?,
         None => {
             let mut listing = listing(Timeframe::D1.as_str(), &ask.values);
             listing.conditions.push(format!("window_start = {}", literal::moment(day)));

@@ -15,14 +15,15 @@ use k2_sinks::At;
 
 use super::ask::Ask;
 use super::cursor::{Cursor, Part};
-use super::reply::body_bytes;
+use super::reply::{ROWS_INLINE_MAX, body_bytes};
 use super::{partial, symbols};
 use crate::answer::{Answer, Pagination};
-use crate::engine::newest::{NewestRow, Records};
+use crate::engine::newest::{MemoryRow, NewestRow, Records};
 use crate::error::{Error, Result};
-use crate::format::begin_page;
+use crate::format::{Format, begin_page};
+use crate::literal;
 use crate::request::{AsOf, Request};
-use crate::{literal, schema};
+use crate::views::bars::BarRow;
 
 /// Rows and where they stand among all that were asked for.
 #[derive(Debug)]
@@ -228,21 +229,12 @@ impl Listing {
         Ok(Page::of(answer, Pagination { limit, cursor, has_more }))
     }
 
-    /// As [`Listing::finish`], for an answer as JSON with the columns and the order of records.
-    pub(super) fn begin_page<R: NewestRow>(&self, ask: &Ask, records: Records<R>) -> Result<Page> {
-        let Records { mut rows, meta } = records;
-        let limit = ask.values.limit();
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| has_more).map(place_of);
-        let cursor = last.map(|last| seal(ask, last, &meta.as_of)).transpose()?;
-        let body = begin_page(&rows, body_bytes(rows.len()));
-        let mut instruments: Vec<Instrument> = rows.iter().map(|row| row.instrument()).collect();
-        instruments.dedup();
-        let begun = Begun { body, rows: rows.len(), instruments };
-        let answer = Answer { schema: schema::of_table(R::TABLE), batches: Vec::new(), meta };
-        let pagination = Pagination { limit, cursor, has_more };
-        Ok(Page { answer, pagination, begun: Some(begun) })
+    /// As [`Listing::finish`], of rows of memory that come in the listing's order.
+    pub(super) fn page_of<R: PlacedRow>(&self, ask: &Ask, records: Records<R>) -> Result<Page> {
+        match ask.wanted.format {
+            Format::Json if records.rows.len() <= ROWS_INLINE_MAX => begun(ask, records),
+            _ => self.finish(ask, records.into_answer()?),
+        }
     }
 
     fn cursor(&self, ask: &Ask, batch: &RecordBatch, as_of: &AsOf) -> Result<String> {
@@ -257,21 +249,53 @@ impl Listing {
     }
 }
 
+/// The page, with its rows as JSON already.
+fn begun<R: PlacedRow>(ask: &Ask, records: Records<R>) -> Result<Page> {
+    let Records { mut rows, meta } = records;
+    let limit = ask.values.limit();
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| has_more).map(R::place);
+    let cursor = last.map(|last| seal(ask, last, &meta.as_of)).transpose()?;
+    let body = begin_page(&rows, body_bytes(rows.len()));
+    let mut instruments: Vec<Instrument> = rows.iter().map(R::instrument_of).collect();
+    instruments.dedup();
+    let begun = Begun { body, rows: rows.len(), instruments };
+    let answer = Answer { schema: R::schema(), batches: Vec::new(), meta };
+    Ok(Page { answer, pagination: Pagination { limit, cursor, has_more }, begun: Some(begun) })
+}
+
 fn seal(ask: &Ask, last: Vec<Part>, as_of: &AsOf) -> Result<String> {
     let cursor = Cursor { question: ask.question(), as_of: as_of.clone(), last };
     cursor.sealed(&ask.state.secret)
 }
 
-/// Where `row` stands among [`RECORDS`].
-fn place_of<R: NewestRow>(row: &R) -> Vec<Part> {
-    let Coordinates { origin, offset } = row.at();
-    vec![
-        Part::Integer(row.ts_event().0),
-        Part::Integer(row.numbers().1.cast_signed()),
-        Part::Text(origin.source().to_owned()),
-        Part::Integer(origin.partition().into()),
-        Part::Integer(offset.cast_signed()),
-    ]
+/// Rows that know their place in the order that they are listed in.
+pub(super) trait PlacedRow: MemoryRow {
+    fn place(&self) -> Vec<Part>;
+}
+
+/// Among [`RECORDS`].
+impl<R: NewestRow> PlacedRow for R {
+    fn place(&self) -> Vec<Part> {
+        let Coordinates { origin, offset } = self.at();
+        vec![
+            Part::Integer(self.ts_event().0),
+            Part::Integer(self.numbers().1.cast_signed()),
+            Part::Text(origin.source().to_owned()),
+            Part::Integer(origin.partition().into()),
+            Part::Integer(offset.cast_signed()),
+        ]
+    }
+}
+
+/// Among [`BARS`].
+impl PlacedRow for BarRow {
+    fn place(&self) -> Vec<Part> {
+        let text = |text: &str| Part::Text(text.to_owned());
+        let names = self.instrument.parts();
+        vec![Part::Integer(self.start.0), text(&names.venue), text(&names.symbol)]
+    }
 }
 
 fn written(by: OrderedBy, part: &Part) -> String {

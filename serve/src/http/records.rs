@@ -7,11 +7,10 @@ use k2_model::{Nanos, Quote, Trade};
 use super::ask::Ask;
 use super::page::{Listing, Page, RECORDS};
 use super::parameters::Values;
-use super::reply::{ROWS_INLINE_MAX, respond};
+use super::reply::respond;
 use super::symbols;
-use crate::engine::newest::{Newest, NewestRow, Records, Since};
+use crate::engine::newest::{Newest, NewestRow, Since};
 use crate::error::Result;
-use crate::format::Format;
 use crate::literal;
 
 pub(super) const SIDES: &[&str] = &["BUY", "SELL", "SELL_SHORT", "UNKNOWN"];
@@ -136,11 +135,7 @@ async fn of_memory<R: NewestRow>(
         rows: values.limit() + 1,
     };
     let records = ask.state.engine.newest::<R>(wanted, ask.correlation_id.clone()).await?;
-    let page = |records: Records<R>| match ask.wanted.format {
-        Format::Json if records.rows.len() <= ROWS_INLINE_MAX => listing.begin_page(ask, records),
-        _ => listing.finish(ask, records.into_answer()?),
-    };
-    records.map(page).transpose()
+    records.map(|records| listing.page_of(ask, records)).transpose()
 }
 
 pub(super) async fn finish(ask: &Ask, mut page: Page) -> Result<Response> {

@@ -18,9 +18,9 @@ use super::reply::CorrelationId;
 use super::{
     ServerState, aggregations, bars, health, metrics, openapi, records, sql, state, stream,
 };
-use crate::engine::newest_bars;
 use crate::error::Result;
 use crate::schema;
+use crate::views::bars::answered;
 
 /// One route.
 #[derive(Debug)]
@@ -344,11 +344,11 @@ pub(super) static ROUTES: &[Route] = &[
     route!(Post "/v1/trades/query", TRADE_QUERY, Fields(trades), asked!(records::trade_query), "Trades of many symbols, newest first"),
     route!(Post "/v1/quotes/query", QUOTE_QUERY, Fields(quotes), asked!(records::quote_query), "Quotes of many symbols, newest first"),
     route!(Post "/v1/replay", REPLAY, Either(trades, quotes), asked!(records::replay), "Records in order of time and sequence, as of one moment"),
-    route!(Get "/v1/ohlcv/{timeframe}", BARS, Rows(newest_bars::schema), asked!(bars::bars), "Bars, newest first"),
+    route!(Get "/v1/ohlcv/{timeframe}", BARS, Rows(answered), asked!(bars::bars), "Bars, newest first"),
     route!(Post "/v1/ohlcv/batch", BAR_BATCH, Rows(bars::batch_schema), asked!(bars::batch), "Bars of several questions, as of one moment"),
     route!(Get "/v1/ohlcv/health", &[FORMAT], Rows(bars::health_schema), asked!(bars::health), "Whether bars keep up with trades"),
-    route!(Get "/v1/summary/{symbol}", SUMMARIES, Rows(newest_bars::schema), asked!(bars::summaries), "Days of a symbol, newest first"),
-    route!(Get "/v1/summary/{symbol}/{date}", SUMMARY_DAY, Rows(newest_bars::schema), asked!(bars::summary), "One day of a symbol"),
+    route!(Get "/v1/summary/{symbol}", SUMMARIES, Rows(answered), asked!(bars::summaries), "Days of a symbol, newest first"),
+    route!(Get "/v1/summary/{symbol}/{date}", SUMMARY_DAY, Rows(answered), asked!(bars::summary), "One day of a symbol"),
     route!(Post "/v1/aggregations", AGGREGATIONS, SomeRows, asked!(aggregations::aggregations), "Prices and volumes by interval"),
     route!(Get "/v1/symbols", SYMBOL_LIST, Rows(state::symbols_schema), asked!(state::symbols), "Each symbol that has records"),
     route!(Get "/v1/stats", &[FORMAT], Rows(state::stats_schema), asked!(state::stats), "Rows and files of each table"),

@@ -39,5 +39,5 @@ pub(crate) fn add(version: &mut Version, trade: &Trade) {
     views.latest_trade.insert(trade.instrument, trade.clone());
     let stream = Stream { instrument: trade.instrument, data_type: DataType::Trades };
     let one = StreamCounts { unique: 1, last_event: Some(trade.ts_event), ..Default::default() };
-    views.streams.entry(stream).or_default().merge(&one);
+    views.streams.merge(stream, &one);
 }

@@ -12,7 +12,7 @@ use k2_dataflows::live::{BarKey, EpochTrades, Group};
 use k2_model::{Instrument, Time, Timeframe, Trade};
 use k2_operators::MarketRecord;
 
-use crate::format::record_objects;
+use crate::format::row_objects;
 use crate::request::AsOf;
 use crate::stream::message::{Event, Message};
 use crate::stream::moment::Moment;
@@ -283,7 +283,7 @@ impl Reader {
                 let newest = moment.newest_trades(&names, most);
                 let rows: Vec<Trade> =
                     names.iter().filter_map(|it| newest.get(it)).flatten().cloned().collect();
-                record_objects(&rows, rows.iter().map(|_| 1))
+                row_objects(&rows, rows.iter().map(|_| 1))
             }
             Subject::Bars(timeframe) => {
                 let most = self.spec.snapshot.unwrap_or(1);

@@ -17,9 +17,9 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn of(versions: &[Arc<Version>]) -> Self {
-        let streams = versions.iter().flat_map(|version| version.views.streams.keys());
-        let trades = streams.filter(|stream| stream.data_type == DataType::Trades);
-        let all: BTreeSet<Instrument> = trades.map(|stream| stream.instrument).collect();
+        let streams = versions.iter().flat_map(|version| version.views.streams.iter());
+        let trades = streams.filter(|(stream, _)| stream.data_type == DataType::Trades);
+        let all: BTreeSet<Instrument> = trades.map(|(stream, _)| stream.instrument).collect();
         let mut named: BTreeMap<(&str, &str), Vec<Instrument>> = BTreeMap::new();
         for instrument in &all {
             named.entry((&instrument.venue, &instrument.symbol)).or_default().push(*instrument);

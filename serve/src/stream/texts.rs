@@ -6,16 +6,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
 use k2_dataflows::live::Group;
 use k2_model::{Instrument, Nanos, Time, Timeframe, Trade};
 use k2_operators::MarketRecord;
 
-use crate::format::{objects, record_objects};
-use crate::schema;
+use crate::format::row_objects;
 use crate::stream::moment::Moment;
-use crate::views::bars;
+use crate::views::bars::{self, BarRow};
 
 /// Bytes of texts that are kept for other readers.
 const BYTES_MAX: usize = 16 << 20;
@@ -63,7 +60,7 @@ impl Texts {
         self.texts(runs.iter().map(key).collect(), |missing| {
             let runs = || missing.iter().map(|at| &runs[*at]);
             let trades: Vec<Trade> = runs().flat_map(Run::trades).collect();
-            record_objects(&trades, runs().map(|run| run.group.rows.len()))
+            row_objects(&trades, runs().map(|run| run.group.rows.len()))
         })
     }
 
@@ -72,7 +69,7 @@ impl Texts {
         let key = |trade: &Trade| (frontier, Rows::Latest(trade.instrument));
         self.texts(trades.iter().map(key).collect(), |missing| {
             let trades: Vec<Trade> = missing.iter().map(|at| trades[*at].clone()).collect();
-            record_objects(&trades, trades.iter().map(|_| 1))
+            row_objects(&trades, trades.iter().map(|_| 1))
         })
     }
 
@@ -134,17 +131,11 @@ pub(crate) fn bars_texts(
     timeframe: Timeframe,
     bars: &[bars::Entry],
 ) -> Vec<Arc<str>> {
-    let batch = bars::batch_of(timeframe, bars).expect("a bar has every column of its view");
-    let is_final = bars.iter().map(|(instrument, start, _)| {
-        Some(moment.is_final(&instrument.venue, timeframe.window_end(*start)))
+    let rows = bars.iter().map(|&(instrument, start, bar)| {
+        let is_final = moment.is_final(&instrument.venue, timeframe.window_end(start));
+        BarRow { timeframe, instrument, start, bar, is_final }
     });
-    let mut columns = batch.columns().to_vec();
-    columns.push(Arc::new(is_final.collect::<BooleanArray>()));
-    let fields = schema::BARS.fields().iter().cloned();
-    let fields: Vec<_> =
-        fields.chain([Arc::new(Field::new("final", DataType::Boolean, false))]).collect();
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
-    objects(&batch.expect("a column for each field"), bars.iter().map(|_| 1))
+    row_objects(&rows.collect::<Vec<_>>(), bars.iter().map(|_| 1))
 }
 
 #[cfg(test)]

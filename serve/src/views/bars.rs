@@ -1,9 +1,10 @@
 //! Bars in memory as rows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow_schema::{DataType as ArrowType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
 use k2_dataflows::live::Views;
 use k2_model::{Bar, DataType, Instrument, Nanos, Timeframe};
@@ -18,6 +19,33 @@ const BATCH_ROWS: usize = 8_192;
 
 /// One bar and of what it is.
 pub(crate) type Entry = (Instrument, Nanos, Bar);
+
+/// A bar as it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BarRow {
+    pub(crate) timeframe: Timeframe,
+    pub(crate) instrument: Instrument,
+    pub(crate) start: Nanos,
+    pub(crate) bar: Bar,
+    /// It can no longer change by what comes in time.
+    pub(crate) is_final: bool,
+}
+
+impl BarRow {
+    pub(crate) fn end(&self) -> Nanos {
+        self.timeframe.window_end(self.start)
+    }
+}
+
+/// Bars with whether they can still change.
+pub(crate) fn answered() -> SchemaRef {
+    static ANSWERED: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let fields = BARS.fields().iter().map(|field| field.as_ref().clone());
+        let is_final = Field::new("final", ArrowType::Boolean, true);
+        Arc::new(Schema::new(fields.chain([is_final]).collect::<Vec<_>>()))
+    });
+    ANSWERED.clone()
+}
 
 /// From which window on all workers have all bars; `None`: they have all there are.
 pub(crate) fn bars_from(pinned: &Pinned) -> Option<Nanos> {
@@ -44,7 +72,9 @@ pub(crate) fn rows(
     }
     entries.retain(|(instrument, _, _)| constraint.admits_text(Key::Venue, &instrument.venue));
     merge_spellings(&mut entries);
-    entries.chunks(BATCH_ROWS).map(|entries| batch_of(timeframe, entries)).collect()
+    let batch =
+        |entries: &[Entry]| Ok(RecordBatch::try_new(BARS.clone(), columns_of(timeframe, entries))?);
+    entries.chunks(BATCH_ROWS).map(batch).collect()
 }
 
 fn collect(
@@ -96,21 +126,39 @@ fn merge_spellings(entries: &mut Vec<Entry>) {
     });
 }
 
-pub(crate) fn batch_of(timeframe: Timeframe, entries: &[Entry]) -> Result<RecordBatch> {
+/// The columns of [`BARS`].
+fn columns_of(timeframe: Timeframe, entries: &[Entry]) -> Vec<ArrayRef> {
+    let ends = entries.iter().map(|(_, start, _)| timeframe.window_end(*start));
+    let names = entries.iter().map(|(instrument, start, bar)| (instrument, *start, bar));
+    columns(names, ends)
+}
+
+/// As rows of [`answered`].
+pub(crate) fn batch_of_rows(rows: &[BarRow]) -> Result<RecordBatch> {
+    let entries = rows.iter().map(|row| (&row.instrument, row.start, &row.bar));
+    let mut columns = columns(entries, rows.iter().map(BarRow::end));
+    columns.push(Arc::new(rows.iter().map(|row| Some(row.is_final)).collect::<BooleanArray>()));
+    Ok(RecordBatch::try_new(answered(), columns)?)
+}
+
+fn columns<'a>(
+    entries: impl Iterator<Item = (&'a Instrument, Nanos, &'a Bar)> + Clone,
+    ends: impl Iterator<Item = Nanos>,
+) -> Vec<ArrayRef> {
     let texts = |text: fn(&Instrument) -> &str| -> ArrayRef {
-        let instruments = entries.iter().map(|(instrument, _, _)| instrument);
+        let instruments = entries.clone().map(|(instrument, _, _)| instrument);
         Arc::new(StringArray::from_iter_values(instruments.map(text)))
     };
-    let times = |time: &dyn Fn(Nanos) -> Nanos| -> ArrayRef {
-        let times = entries.iter().map(|(_, start, _)| time(*start).0);
-        Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone(ZONE))
-    };
+    let starts = entries.clone().map(|(_, start, _)| start.0);
+    let starts = TimestampNanosecondArray::from_iter_values(starts).with_timezone(ZONE);
+    let ends = ends.map(|end| end.0);
+    let ends = TimestampNanosecondArray::from_iter_values(ends).with_timezone(ZONE);
     let mut columns = vec![
         texts(|instrument| &instrument.venue),
         texts(|instrument| &instrument.symbol),
-        times(&|start| start),
-        times(&|start| timeframe.window_end(start)),
+        Arc::new(starts) as ArrayRef,
+        Arc::new(ends),
     ];
-    columns.extend(bar::columns_of(entries.iter().map(|(_, _, bar)| bar)));
-    Ok(RecordBatch::try_new(BARS.clone(), columns)?)
+    columns.extend(bar::columns_of(entries.map(|(_, _, bar)| bar)));
+    columns
 }

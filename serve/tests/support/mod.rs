@@ -323,7 +323,7 @@ fn absorb(
         }
     }
     for (stream, delta) in epoch.counts.iter().filter(|(stream, _)| owns(stream.instrument)) {
-        views.streams.entry(*stream).or_default().merge(delta);
+        views.streams.merge(*stream, delta);
     }
     for change in gaps.iter().filter(|change| change.gap.is_open()) {
         match change.diff {
