@@ -10,6 +10,7 @@
 //! figures are of both together; the job's own part is its CPU time.
 
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -157,9 +158,7 @@ impl Run<'_> {
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
         let mut market = File::open(self.market).map_err(Error::io("read the market"))?;
         let begun = Instant::now();
-        let mut grown =
-            File::options().append(true).open(&grows).map_err(Error::io("feed k2 run"))?;
-        std::io::copy(&mut market, &mut grown).map_err(Error::io("feed k2 run"))?;
+        feed(&mut market, &grows).map_err(Error::io("feed k2 run"))?;
         wait_until_read(address, self.messages + 1)?;
         stop(&job.0)?;
         let status = job.0.wait().map_err(Error::io("wait for k2 run"))?;
@@ -194,6 +193,14 @@ impl Run<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map_err(Error::io("start k2 run"))
     }
+}
+
+/// Lets the file at `grows` grow by `market`. Not opened to append, which the kernel does not copy
+/// to by itself: the job needs the processors.
+fn feed(market: &mut File, grows: &Path) -> std::io::Result<()> {
+    let mut grown = File::options().write(true).open(grows)?;
+    grown.seek(SeekFrom::End(0))?;
+    std::io::copy(market, &mut grown).map(drop)
 }
 
 /// Asks the job to commit what it has and to end.
