@@ -15,6 +15,8 @@ struct Placeholder {
     index: usize,
     /// In `ANY($1)`, which takes a list of what stands before it.
     is_list: bool,
+    /// Behind LIMIT and the like, which take a number of rows.
+    is_count: bool,
 }
 
 /// A statement, and where its parameters stand.
@@ -58,7 +60,8 @@ impl Template {
             let start = lines.byte_at(token.span.start.line, token.span.start.column);
             if let (Some(index), Some(start)) = (index, start) {
                 let bytes = start..start + name.len();
-                placeholders.push(Placeholder { bytes, index, is_list: opens_list(&before) });
+                let (is_list, is_count) = (opens_list(&before), takes_count(&before));
+                placeholders.push(Placeholder { bytes, index, is_list, is_count });
             }
         }
         Self { sql, placeholders }
@@ -76,6 +79,11 @@ impl Template {
     /// Whether a parameter is a list of what it is compared with.
     pub(crate) fn is_list(&self, index: usize) -> bool {
         self.placeholders.iter().any(|it| it.index == index && it.is_list)
+    }
+
+    /// Whether a parameter is a number of rows.
+    pub(crate) fn is_count(&self, index: usize) -> bool {
+        self.placeholders.iter().any(|it| it.index == index && it.is_count)
     }
 
     /// The text with something else for each placeholder.
@@ -97,6 +105,16 @@ fn opens_list((word, parenthesis): &(Token, Token)) -> bool {
     let quantifiers = ["any", "all", "some"];
     *parenthesis == Token::LParen
         && quantifiers.iter().any(|it| word.value.eq_ignore_ascii_case(it))
+}
+
+fn takes_count((before, last): &(Token, Token)) -> bool {
+    let is = |token: &Token, names: &[&str]| match token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            names.iter().any(|it| word.value.eq_ignore_ascii_case(it))
+        }
+        _ => false,
+    };
+    is(last, &["limit", "offset"]) || (is(before, &["fetch"]) && is(last, &["first", "next"]))
 }
 
 /// Finds bytes by line and column, both from 1 and in letters, in one pass.
@@ -137,6 +155,13 @@ mod tests {
         let template =
             Template::new("SELECT $1 WHERE a = ANY ( $2) OR b <> all($3) OR c($4)".into());
         assert_eq!([0, 1, 2, 3].map(|at| template.is_list(at)), [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_limit_takes_is_a_count() {
+        let sql = "SELECT \"limit\" $1 LIMIT $2 OFFSET $3 FETCH NEXT $4 ROWS ONLY";
+        let template = Template::new(sql.into());
+        assert_eq!([0, 1, 2, 3].map(|at| template.is_count(at)), [false, true, true, true]);
     }
 
     #[test]

@@ -88,6 +88,9 @@ async fn parameters_are_bound(client: &Client) -> Tried {
     assert!(bound > 0 && bound == written, "{bound} and {written}");
     let nothing = client.query_one(&statement, &[&"x' OR '1' = '1", &least, &until, &from]).await?;
     assert_eq!(nothing.get::<_, i64>(0), 0);
+    let few = client.prepare("SELECT sequence FROM trades ORDER BY 1 LIMIT $1 OFFSET $2").await?;
+    assert_eq!(few.params(), [Type::INT8, Type::INT8]);
+    assert_eq!(client.query(&few, &[&3_i64, &1_i64]).await?.len(), 3);
     let venues: Vec<&str> = vec!["BINANCE", "BINANCE_USDM"];
     let any = "SELECT count(DISTINCT venue) FROM trades WHERE venue = ANY($1)";
     assert_eq!(client.query_one(any, &[&venues]).await?.get::<_, i64>(0), 2);

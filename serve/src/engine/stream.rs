@@ -202,6 +202,10 @@ fn too_long() -> Error {
 }
 
 impl AnswerStream {
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }

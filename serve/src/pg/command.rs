@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::copy::{self, Copied};
 use super::cursor::{self, Declared, Fetched};
+use super::transaction::{DEFAULT_ISOLATION, ISOLATION, Unknown, isolation_of};
 use crate::template::Lines;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,8 @@ pub(super) enum Command {
     Copy(Copied),
     /// Part of the language, and not of K2: its state, what it wants, and what to do instead.
     Refused(&'static str, &'static str, &'static str),
-    Begin,
+    /// With the isolation that it names, if it names one.
+    Begin(Option<&'static str>),
     Commit,
     Rollback,
     /// Back to a savepoint, which brings a failed transaction to life again.
@@ -128,7 +130,9 @@ pub(super) fn classify(sql: &str) -> Command {
         ["DECLARE", ..] => cursor::declare(sql, &read),
         ["FETCH" | "MOVE", ..] => cursor::fetch(&read),
         ["COPY", ..] => copy::copy(sql, &read),
-        ["BEGIN" | "START", ..] => Command::Begin,
+        ["BEGIN" | "START", ..] => {
+            isolated(&upper, Command::Begin(None), |it| Command::Begin(Some(it)))
+        }
         ["COMMIT" | "END", ..] => Command::Commit,
         ["ROLLBACK", "TO", ..] | ["ROLLBACK", _, "TO", ..] => Command::RollbackTo,
         ["ROLLBACK" | "ABORT", ..] => Command::Rollback,
@@ -184,12 +188,32 @@ fn name_of(words: &[&str]) -> String {
     words.concat().to_lowercase()
 }
 
+/// What a statement is that may name an isolation: `plain` if it does not.
+fn isolated(upper: &[&str], plain: Command, with: impl Fn(&'static str) -> Command) -> Command {
+    match isolation_of(upper) {
+        None => plain,
+        Some(Ok(isolation)) => with(isolation),
+        Some(Err(Unknown)) => Command::Refused(
+            "42601",
+            "isolate a transaction: there is no such level",
+            "levels are READ COMMITTED, where each question is of its own moment, and REPEATABLE \
+             READ, where all are of that of the first",
+        ),
+    }
+}
+
+fn set_to(name: &str, value: &str) -> Command {
+    Command::Set { name: name.to_owned(), value: value.to_owned() }
+}
+
 /// What follows `SET`.
 fn set(upper: &[&str], words: &[&str]) -> Command {
     match upper {
-        ["SESSION", "CHARACTERISTICS" | "AUTHORIZATION", ..] | ["TRANSACTION", ..] => {
-            Command::Nothing("SET")
+        ["SESSION", "CHARACTERISTICS", ..] => {
+            isolated(upper, Command::Nothing("SET"), |it| set_to(DEFAULT_ISOLATION, it))
         }
+        ["TRANSACTION", ..] => isolated(upper, Command::Nothing("SET"), |it| set_to(ISOLATION, it)),
+        ["SESSION", "AUTHORIZATION", ..] => Command::Nothing("SET"),
         ["SESSION" | "LOCAL", rest @ ..] if !matches!(rest, ["=" | "TO", ..]) => {
             set(rest, &words[1..])
         }
@@ -213,10 +237,6 @@ fn set(upper: &[&str], words: &[&str]) -> Command {
 mod tests {
     use super::*;
 
-    fn set_to(name: &str, value: &str) -> Command {
-        Command::Set { name: name.to_owned(), value: value.to_owned() }
-    }
-
     #[test]
     fn a_text_is_cut_where_the_parser_would_cut_it() {
         assert_eq!(split("SELECT ';'; SELECT 2 ;; -- ;\n"), ["SELECT ';'", " SELECT 2 "]);
@@ -228,8 +248,20 @@ mod tests {
     #[test]
     fn what_drivers_send_is_known_and_all_else_is_a_question() {
         let known = [
-            ("begin", Command::Begin),
-            ("START TRANSACTION ISOLATION LEVEL REPEATABLE READ", Command::Begin),
+            ("begin", Command::Begin(None)),
+            (
+                "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+                Command::Begin(Some("repeatable read")),
+            ),
+            ("BEGIN READ ONLY", Command::Begin(None)),
+            (
+                "set transaction isolation level read committed read only",
+                set_to("transaction_isolation", "read committed"),
+            ),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+                set_to("default_transaction_isolation", "serializable"),
+            ),
             ("ROLLBACK TO SAVEPOINT \"_pg3_1\"", Command::RollbackTo),
             ("/* x */ rollback", Command::Rollback),
             ("SET extra_float_digits = 3", set_to("extra_float_digits", "3")),

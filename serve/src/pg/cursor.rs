@@ -8,7 +8,8 @@ use super::command::{Command, Word};
 use super::portal::Portal;
 use super::refusal::Refusal;
 use super::rows::{self, Rows};
-use super::session::{Result, Session, Transaction};
+use super::session::{Result, Session};
+use super::transaction::Transaction;
 use super::wire::Form;
 
 /// What declares a cursor.

@@ -21,6 +21,7 @@ mod rows;
 mod session;
 mod settings;
 mod startup;
+mod transaction;
 mod types;
 mod wire;
 

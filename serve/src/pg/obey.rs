@@ -5,7 +5,8 @@ use arrow_schema::{DataType, Field, Schema};
 use super::command::Command;
 use super::refusal::{self, Refusal};
 use super::rows::{Column, columns_of};
-use super::session::{Session, Transaction};
+use super::session::Session;
+use super::transaction::{ISOLATION, Transaction};
 use super::wire::put_sized;
 
 /// What a statement that is no question has done.
@@ -28,11 +29,11 @@ impl Session {
     pub(super) fn obey(&mut self, command: &Command) -> Result<Done, Refusal> {
         let mut rows = Vec::new();
         let tag = match command {
-            Command::Begin => {
-                self.transaction = Transaction::Open;
+            Command::Begin(isolation) => {
+                self.begin_transaction(*isolation)?;
                 "BEGIN"
             }
-            Command::Commit | Command::Rollback => self.end(command),
+            Command::Commit | Command::Rollback => self.end(command)?,
             Command::RollbackTo => {
                 if self.transaction == Transaction::Failed {
                     self.transaction = Transaction::Open;
@@ -81,13 +82,17 @@ impl Session {
     }
 
     /// Ends a transaction. One that has failed is rolled back, whatever is asked.
-    fn end(&mut self, command: &Command) -> &'static str {
-        let was = std::mem::replace(&mut self.transaction, Transaction::Idle);
+    fn end(&mut self, command: &Command) -> Result<&'static str, Refusal> {
+        let was = self.end_transaction()?;
         let commits = *command == Command::Commit && was != Transaction::Failed;
-        if commits { "COMMIT" } else { "ROLLBACK" }
+        Ok(if commits { "COMMIT" } else { "ROLLBACK" })
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<&'static str, Refusal> {
+        if name == ISOLATION {
+            self.isolate(value)?;
+            return Ok("SET");
+        }
         if let Some(told) = self.settings.set(name, value)? {
             refusal::tell_notice(&mut self.out, &told);
         }

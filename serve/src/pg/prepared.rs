@@ -56,7 +56,10 @@ impl Prepared {
         let Described { schema, parameters, .. } = described?;
         let told = |at: usize| {
             let kind = parameters.get(&format!("${}", at + 1)).cloned().flatten();
-            let kind = kind.unwrap_or(DataType::Utf8);
+            let kind = match self.template.is_count(at) {
+                true => DataType::Int64,
+                false => kind.unwrap_or(DataType::Utf8),
+            };
             // It was planned as one of its elements.
             let is_list = self.template.is_list(at) && !matches!(kind, DataType::List(_));
             let list = |kind| DataType::new_list(kind, true);

@@ -10,6 +10,7 @@ use super::prepared::{Prepared, Shape};
 use super::refusal::{self, Refusal};
 use super::rows::{self, Column, Rows};
 use super::settings::Settings;
+use super::transaction::{Moment, Transaction};
 use super::wire::{Ended, Form, Message, Target, Writer};
 use crate::access::{Access, Client, Scope};
 use crate::answer::Meta;
@@ -39,14 +40,6 @@ impl From<Refusal> for Stop {
 
 pub(super) type Result<T = (), E = Stop> = std::result::Result<T, E>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transaction {
-    Idle,
-    Open,
-    /// Nothing is answered until it ends.
-    Failed,
-}
-
 /// A client that is let in.
 pub(super) struct Session {
     engine: Engine,
@@ -56,6 +49,7 @@ pub(super) struct Session {
     pub(super) inbound: Inbound,
     pub(super) out: Writer,
     pub(super) transaction: Transaction,
+    pub(super) moment: Moment,
     pub(super) statements: BTreeMap<String, Prepared>,
     pub(super) portals: BTreeMap<String, Portal>,
     /// After an error, until the client asks where it stands.
@@ -79,6 +73,7 @@ impl Session {
             inbound,
             out,
             transaction: Transaction::Idle,
+            moment: Moment::OfEach,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             is_skipping: false,
@@ -272,11 +267,20 @@ impl Session {
         let admitted = self.access.admit(&self.client, Scope::Sql);
         admitted.map_err(|denied| Refusal::from(denied.error))?;
         let engine = &self.engine;
+        let request = Request { as_of: self.moment.of_next(), ..Request::new(sql) };
+        let is_first = self.moment.is_open();
         let beginning = async {
-            let answer = engine.stream(Request::new(sql)).await.map_err(Refusal::from)?;
+            let answer = engine.stream(request).await.map_err(Refusal::from)?;
+            if is_first {
+                engine.hold(answer.scope());
+            }
             Ok(Rows::new(answer, described)?)
         };
-        self.inbound.watch(timer, beginning).await
+        let rows = self.inbound.watch(timer, beginning).await?;
+        if is_first {
+            self.moment = Moment::OfFirst(Some(rows.meta().as_of));
+        }
+        Ok(rows)
     }
 
     pub(super) fn complete(&mut self, tag: &str) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::inbound::Timer;
 use super::refusal::Refusal;
+use super::transaction::{DEFAULT_ISOLATION, ISOLATION, ISOLATIONS};
 use crate::catalog::SCHEMA;
 use crate::pg_catalog::{SERVER_VERSION, SERVER_VERSION_NUM};
 
@@ -33,7 +34,7 @@ const SETTINGS: [(&str, &str, May); 42] = [
     ("client_min_messages", "notice", May::BeAnything),
     ("datestyle", "ISO, MDY", May::Be(&["iso", "iso, mdy", "iso, dmy", "iso, ymd"])),
     ("default_transaction_deferrable", "off", May::BeAnything),
-    ("default_transaction_isolation", "read committed", May::BeAnything),
+    (DEFAULT_ISOLATION, "read committed", May::Be(&ISOLATIONS)),
     ("default_transaction_read_only", "on", May::BeAnything),
     ("enable_seqscan", "on", May::BeAnything),
     ("escape_string_warning", "on", May::BeAnything),
@@ -65,7 +66,7 @@ const SETTINGS: [(&str, &str, May); 42] = [
     ("synchronize_seqscans", "on", May::BeAnything),
     ("timezone", "UTC", May::BeAnything),
     ("transaction_deferrable", "off", May::BeAnything),
-    ("transaction_isolation", "read committed", May::BeAnything),
+    (ISOLATION, "read committed", May::Be(&ISOLATIONS)),
     ("transaction_read_only", "on", May::BeAnything),
     ("work_mem", "4MB", May::BeAnything),
 ];

@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::{Function, JoinConstraint, JoinOperator, vi
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::numbers::{class_oid, type_oid};
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
@@ -55,6 +56,7 @@ impl VisitorMut for Rewriter {
         if self.names_catalog && is_blank(&query.body) {
             query.order_by = None;
         }
+        rewrite_counts(query);
         ControlFlow::Continue(())
     }
 

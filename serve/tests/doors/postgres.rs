@@ -301,6 +301,81 @@ fn transactions_are_framed_as_drivers_expect() {
     assert_eq!(client.tags("SELECT 1; SELECT wrong; SELECT 2"), "TDCEZ");
 }
 
+#[test]
+fn a_transaction_may_be_of_one_moment() {
+    let (mut job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    // The first value of the first row.
+    let mut value = |sql: &str| {
+        client.query(sql);
+        let heard = client.until(b'Z');
+        let row = heard.iter().find(|(tag, _)| *tag == b'D');
+        row.map(|(_, body)| String::from_utf8(body[6..].to_vec()).unwrap())
+    };
+    let counts = ["trades", "latest_trade", "ohlcv_1m"]
+        .map(|table| format!("SELECT count(*), '{table}' FROM {table}"));
+    let level = "SHOW transaction_isolation";
+    let one_moment = [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+        "BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ; BEGIN",
+    ];
+    for begin in one_moment {
+        value(begin);
+        let told = value(level).unwrap();
+        assert!(told == "repeatable read" || told == "serializable", "{begin}: {told}");
+        let mut first = Vec::new();
+        for step in 0..3 {
+            let counted = counts.each_ref().map(|sql| value(sql).unwrap());
+            first.push(counted);
+            assert_eq!(first[step], first[0], "{begin}");
+            job.run(1, 40);
+            if step == 1 {
+                job.commit();
+            }
+        }
+        value("COMMIT");
+        let later = value(&counts[0]).unwrap();
+        assert_ne!(later, first[0][0], "{begin}");
+        value("SET default_transaction_isolation = 'read committed'");
+    }
+    for begin in ["BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED"] {
+        value(begin);
+        let first = value(&counts[0]);
+        job.run(1, 40);
+        assert_ne!(value(&counts[0]), first, "{begin}");
+        assert_eq!(value(level).unwrap(), "read committed");
+        value("ROLLBACK");
+    }
+    let mut refused = |sql: &str| {
+        client.query(sql);
+        let state = client.refusal().0;
+        client.until(b'Z');
+        state
+    };
+    assert_eq!(refused("BEGIN ISOLATION LEVEL CHAOS"), "42601");
+    assert_eq!(refused("SET default_transaction_isolation = 'chaos'"), "22023");
+    let late = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM trades; SET \
+                TRANSACTION ISOLATION LEVEL READ COMMITTED";
+    client.query(late);
+    assert!(
+        client.until(b'Z').iter().any(|(tag, body)| *tag == b'E' && fields_of(body).0 == "25001")
+    );
+}
+
+#[test]
+fn a_number_of_rows_may_be_a_text() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    for sql in ["LIMIT '2'", "LIMIT '2' OFFSET '1'", "OFFSET 1 FETCH FIRST 2 ROWS ONLY"] {
+        let tags = client.tags(&format!("SELECT sequence FROM trades {sql}"));
+        assert!(tags.starts_with("TDDC"), "{sql}: {tags}");
+    }
+}
+
 fn texts(texts: &[&str]) -> Vec<u8> {
     texts.iter().flat_map(|text| text.bytes().chain([0])).collect()
 }
