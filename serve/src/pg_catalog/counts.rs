@@ -1,9 +1,23 @@
-//! `LIMIT '3'`, which is a number to PostgreSQL, and to the drivers that send it.
+//! `LIMIT '3'`, which is a number to PostgreSQL, and to the drivers that send it; and `FETCH FIRST 3
+//! ROWS ONLY`, the standard's word for `LIMIT 3`.
 
-use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Query, Value};
+use datafusion::sql::sqlparser::ast::{Expr, Fetch, LimitClause, Query, Value};
 
-/// Makes numbers of texts where a number of rows stands.
+/// Says how many rows as the planner understands it.
 pub(super) fn rewrite_counts(query: &mut Query) {
+    if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
+        let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
+        let wanted = quantity.clone().unwrap_or_else(one);
+        let clause = query.limit_clause.get_or_insert(LimitClause::LimitOffset {
+            limit: None,
+            offset: None,
+            limit_by: Vec::new(),
+        });
+        if let LimitClause::LimitOffset { limit: limit @ None, .. } = clause {
+            *limit = Some(wanted);
+            query.fetch = None;
+        }
+    }
     let counts = match &mut query.limit_clause {
         Some(LimitClause::LimitOffset { limit, offset, .. }) => {
             [limit.as_mut(), offset.as_mut().map(|it| &mut it.value)]
@@ -11,8 +25,7 @@ pub(super) fn rewrite_counts(query: &mut Query) {
         Some(LimitClause::OffsetCommaLimit { offset, limit }) => [Some(limit), Some(offset)],
         None => [None, None],
     };
-    let fetched = query.fetch.as_mut().and_then(|fetch| fetch.quantity.as_mut());
-    counts.into_iter().flatten().chain(fetched).for_each(rewrite_count);
+    counts.into_iter().flatten().for_each(rewrite_count);
 }
 
 fn rewrite_count(count: &mut Expr) {
