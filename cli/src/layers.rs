@@ -42,8 +42,9 @@ impl Layers {
             layers.add_text(&text, &from)?;
             layers.from = from;
         }
+        let sections = JobConfig::sections();
         for (name, value) in environment {
-            layers.add_variable(&name, &value);
+            layers.add_variable(&sections, &name, &value);
         }
         for set in sets {
             let (key, value) = set.split_once('=').ok_or_else(|| {
@@ -80,10 +81,11 @@ impl Layers {
         Ok(())
     }
 
-    fn add_variable(&mut self, name: &str, value: &str) {
+    /// `sections`: of the job.
+    fn add_variable(&mut self, sections: &[String], name: &str, value: &str) {
         let Some(name) = name.strip_prefix("K2_") else { return };
         let name = name.to_ascii_lowercase();
-        for section in JobConfig::sections().iter().map(String::as_str).chain([KAFKA]) {
+        for section in sections.iter().map(String::as_str).chain([KAFKA]) {
             let key = name.strip_prefix(section).and_then(|rest| rest.strip_prefix('_'));
             let Some(key) = key else { continue };
             let is_own = section != KAFKA || crate::kafka::OWN_KEYS.contains(&key);

@@ -328,9 +328,9 @@ impl LivePin {
     pub fn holds<R: Recent>(&self, instruments: Option<&[Instrument]>, from: Nanos) -> bool {
         self.versions.iter().all(|version| version.holds::<R>(instruments, from))
     }
+}
 
-    /// The window start from which all workers hold all bars in memory; `None`: they hold all.
-    pub fn bars_from(&self) -> Option<Nanos> {
-        self.versions.iter().filter_map(|version| version.views.bars_from).max()
-    }
+/// The window start from which the workers hold all bars in memory; `None`: they hold all there are.
+pub fn bars_from(versions: &[Arc<Version>]) -> Option<Nanos> {
+    versions.iter().filter_map(|version| version.views.bars_from).max()
 }

@@ -13,6 +13,7 @@ use k2_model::{Bar, Decimal, Instrument, InstrumentTable, Nanos, Timeframe};
 use k2_sinks::{Bounds, Lake, PlannedFile, Table};
 
 use crate::live::BarKey;
+use crate::views::bars::horizon_at;
 
 /// The columns that a bar is made of, in the order in which they are read.
 const COLUMNS: [&str; 6] = ["venue", "raw_symbol", "ts_event", "sequence", "price", "quantity"];
@@ -44,9 +45,8 @@ pub(crate) fn seed_bars(
     let Some(trades) = pin.tables.get(&Table::Trades) else { return Ok(BarSeeds::default()) };
     let (oldest, newest) = event_times(&trades.files);
     // Where no file tells its times, all are read.
-    let behind = newest.map_or(Nanos(i64::MIN), |newest| {
-        Nanos(newest.0.saturating_sub(horizon_ns(horizon_hours))).floor(NANOS_PER_DAY)
-    });
+    let behind =
+        newest.map_or(Nanos(i64::MIN), |newest| horizon_at(newest, horizon_ns(horizon_hours)));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut bars = BTreeMap::new();
     for batch in pin.read_trades(behind, &COLUMNS, threads)? {

@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use differential_dataflow::{AsCollection, VecCollection};
-use k2_model::time::NANOS_PER_DAY;
+use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Bar, Instrument, Nanos, Time, Timeframe, Trade};
 use k2_operators::kit::expand::expand;
 use k2_operators::kit::instruments::AddressMap;
@@ -91,6 +91,7 @@ pub fn bars<'scope>(
     Bars { by_timeframe, horizon }
 }
 
+const MINUTE: i64 = 60 * NANOS_PER_SECOND;
 const TIMEFRAMES: usize = Timeframe::ALL.len();
 
 /// Steps of a sweep with each batch, a bar or an instrument each; and with each minute that is
@@ -156,8 +157,10 @@ impl KeptBars {
         let mut changed = Changed::default();
         let mut merged = std::mem::take(&mut self.merged);
         let newest = merged.iter().map(|((_, start), _)| *start).max();
-        if newest.is_some_and(|newest| self.horizon_at(newest) > self.behind) {
-            self.move_horizon(newest_plausible(unique.columns()), &mut changed);
+        if newest.is_some_and(|newest| horizon_at(newest, self.horizon_ns) > self.behind)
+            && let Some(newest) = newest_plausible(unique.columns())
+        {
+            self.move_horizon(newest, &mut changed);
         }
         self.sweep(SWEEP_STEPS + SWEEP_STEPS_A_MINUTE * merged.len(), &mut changed);
         let before = merged.len();
@@ -179,7 +182,6 @@ impl KeptBars {
 
     /// Merges trades of one instrument into its minutes. Nearly all are of its latest minute.
     fn merge(&mut self, instrument: Instrument, trades: &MarketColumns, rows: Range<usize>) {
-        const MINUTE: i64 = 60 * k2_model::time::NANOS_PER_SECOND;
         let address = instrument.address();
         let [prices, quantities] = trades.decimals() else { return };
         // The minute at hand: its start, its place in `merged`, and its bar so far.
@@ -213,14 +215,9 @@ impl KeptBars {
         }
     }
 
-    /// Where the horizon is when `newest` is the newest event.
-    fn horizon_at(&self, newest: Nanos) -> Nanos {
-        Nanos(newest.0.saturating_sub(self.horizon_ns)).floor(NANOS_PER_DAY)
-    }
-
     /// Lets the days go that fall behind the horizon as `newest` comes.
-    fn move_horizon(&mut self, newest: Option<Nanos>, changed: &mut Changed) {
-        let behind = newest.map_or(self.behind, |newest| self.horizon_at(newest));
+    fn move_horizon(&mut self, newest: Nanos, changed: &mut Changed) {
+        let behind = horizon_at(newest, self.horizon_ns);
         if behind <= self.behind {
             return;
         }
@@ -260,6 +257,11 @@ impl KeptBars {
             changed.horizon = self.from;
         }
     }
+}
+
+/// Where the horizon is when `newest` is the newest event: a UTC midnight.
+pub(crate) fn horizon_at(newest: Nanos, horizon_ns: i64) -> Nanos {
+    Nanos(newest.0.saturating_sub(horizon_ns)).floor(NANOS_PER_DAY)
 }
 
 /// The newest event, those left out whose clocks are days ahead of their receipt.
@@ -306,7 +308,6 @@ mod tests {
 
     use super::*;
 
-    const MINUTE: i64 = 60 * k2_model::time::NANOS_PER_SECOND;
     const HORIZON_NS: i64 = NANOS_PER_DAY;
 
     type Drawn = (usize, i64, u64, i64, i64);

@@ -14,7 +14,6 @@ use super::Engine;
 use super::newest::{MemoryRow, Records, constraint_of};
 use crate::clocks;
 use crate::error::Result;
-use crate::functions::finality;
 use crate::pinned::Pinned;
 use crate::request::Request;
 use crate::views::bars::{self, BarRow, Entry};
@@ -76,13 +75,8 @@ impl Engine {
     }
 
     fn bar_rows(&self, pinned: &Pinned, timeframe: Timeframe, entries: Vec<Entry>) -> Vec<BarRow> {
-        let (clocks, lateness_ns) =
-            (clocks::of_versions(pinned.versions()), self.0.config.lateness_ns);
-        let row = |(instrument, start, bar): Entry| {
-            let clock = clocks.get(&*instrument.venue).copied();
-            let is_final = finality::is_past(timeframe.window_end(start).0, lateness_ns, clock);
-            BarRow { timeframe, instrument, start, bar, is_final }
-        };
+        let clocks = clocks::of_versions(pinned.versions());
+        let row = |entry| BarRow::of(timeframe, entry, &clocks, self.0.config.lateness_ns);
         entries.into_iter().map(row).collect()
     }
 }

@@ -3,8 +3,8 @@
 //! The first rows are found before anything is sent, and for most answers that is all: the query's
 //! place at the gate is free again, and its reader may take its time. The batches of a longer one
 //! are made by a task of its own, a few ahead of the reader. The place is held until the last is
-//! taken, and longer by a reader that has to pass on what it took. So an answer of any length takes little memory; and a reader that stops reading loses it,
-//! instead of keeping others from theirs.
+//! taken, and longer by a reader that has to pass on what it took. So an answer of any length takes
+//! little memory; and a reader that stops reading loses it, instead of keeping others from theirs.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -51,6 +51,11 @@ impl Adds {
         self.exact(args.expr_fields, &args.return_field)
     }
 
+    /// Distinct values are added group by group.
+    fn exact_of_groups(&self, args: &AccumulatorArgs<'_>) -> Option<Exact> {
+        self.exact_of(args).filter(|_| !args.is_distinct)
+    }
+
     fn one(&self, args: &AccumulatorArgs<'_>) -> Option<Box<dyn Accumulator>> {
         let exact = self.exact_of(args)?;
         Some(match args.is_distinct {
@@ -74,15 +79,14 @@ impl AggregateUDFImpl for Adds {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        (self.exact_of(&args).is_some() && !args.is_distinct)
-            || self.inner().groups_accumulator_supported(args)
+        self.exact_of_groups(&args).is_some() || self.inner().groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        match self.exact_of(&args).filter(|_| !args.is_distinct) {
+        match self.exact_of_groups(&args) {
             Some(exact) => Ok(Box::new(Totals::new(exact))),
             None => self.inner().create_groups_accumulator(args),
         }

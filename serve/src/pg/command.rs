@@ -217,17 +217,12 @@ fn set(upper: &[&str], words: &[&str]) -> Command {
         ["SESSION" | "LOCAL", rest @ ..] if !matches!(rest, ["=" | "TO", ..]) => {
             set(rest, &words[1..])
         }
-        ["TIME", "ZONE", ..] => {
-            Command::Set { name: "timezone".to_owned(), value: words[2..].concat() }
-        }
-        ["NAMES", ..] => {
-            Command::Set { name: "client_encoding".to_owned(), value: words[1..].concat() }
-        }
+        ["TIME", "ZONE", ..] => set_to("timezone", &words[2..].concat()),
+        ["NAMES", ..] => set_to("client_encoding", &words[1..].concat()),
         _ => match upper.iter().position(|word| matches!(*word, "=" | "TO")) {
-            Some(at) => Command::Set {
-                name: name_of(&words[..at]),
-                value: words[at + 1..].join(" ").replace(" ,", ","),
-            },
+            Some(at) => {
+                set_to(&name_of(&words[..at]), &words[at + 1..].join(" ").replace(" ,", ","))
+            }
             None => Command::Question,
         },
     }

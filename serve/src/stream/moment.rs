@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use k2_dataflows::live::{EpochMinutes, EpochTrades, Version};
+use k2_dataflows::live::{self, EpochMinutes, EpochTrades, Version};
 use k2_model::{Bar, DataType, Instrument, Nanos, Stream, Time, Timeframe, Trade};
 use k2_operators::MarketRecord;
 
 use crate::clocks;
-use crate::functions::finality::{VenueClocks, is_past};
+use crate::functions::finality::VenueClocks;
 use crate::request::AsOf;
 use crate::stream::log::Log;
 use crate::stream::roster::Roster;
-use crate::views::bars::Entry;
+use crate::views::bars::{BarRow, Entry};
 
 /// The job at one frontier. Immutable; readers never wait for each other.
 pub(crate) struct Moment {
@@ -48,10 +48,10 @@ impl Moment {
         })
     }
 
-    /// Whether a bar that ends at `end` can still change by what comes in time.
-    pub(crate) fn is_final(&self, venue: &str, end: Nanos) -> bool {
+    /// A bar of this moment as it is answered.
+    pub(crate) fn bar_row(&self, timeframe: Timeframe, entry: Entry) -> BarRow {
         let clocks = self.facts.clocks.get_or_init(|| clocks::of_versions(&self.versions));
-        is_past(end.0, self.lateness_ns, clocks.get(venue).copied())
+        BarRow::of(timeframe, entry, clocks, self.lateness_ns)
     }
 
     /// How many unique trades of `instruments` there have ever been.
@@ -103,8 +103,7 @@ impl Moment {
 
     /// From which window on all workers have all bars.
     fn bars_from(&self) -> Nanos {
-        let known = self.versions.iter().filter_map(|version| version.views.bars_from);
-        known.max().unwrap_or(Nanos(i64::MIN))
+        live::bars_from(&self.versions).unwrap_or(Nanos(i64::MIN))
     }
 
     /// The bar of a symbol, whichever way its trades spell it; `None` if not all of it is in
@@ -138,8 +137,8 @@ impl Moment {
         most: usize,
     ) -> Vec<Entry> {
         let mut starts: Vec<Nanos> = Vec::new();
+        let all = self.bars_from()..=Nanos(i64::MAX);
         for instrument in spellings {
-            let all = self.bars_from()..=Nanos(i64::MAX);
             for version in &self.versions {
                 let bars = version.views.bars_of(timeframe).of(*instrument, all.clone());
                 starts.extend(bars.rev().take(most).map(|(start, _)| start));

@@ -12,7 +12,7 @@ use k2_operators::MarketRecord;
 
 use crate::format::row_objects;
 use crate::stream::moment::Moment;
-use crate::views::bars::{self, BarRow};
+use crate::views::bars;
 
 /// Bytes of texts that are kept for other readers.
 const BYTES_MAX: usize = 16 << 20;
@@ -131,11 +131,8 @@ pub(crate) fn bars_texts(
     timeframe: Timeframe,
     bars: &[bars::Entry],
 ) -> Vec<Arc<str>> {
-    let rows = bars.iter().map(|&(instrument, start, bar)| {
-        let is_final = moment.is_final(&instrument.venue, timeframe.window_end(start));
-        BarRow { timeframe, instrument, start, bar, is_final }
-    });
-    row_objects(&rows.collect::<Vec<_>>(), bars.iter().map(|_| 1))
+    let rows: Vec<_> = bars.iter().map(|entry| moment.bar_row(timeframe, *entry)).collect();
+    row_objects(&rows, bars.iter().map(|_| 1))
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::sync::{Arc, LazyLock};
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow_schema::{DataType as ArrowType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
-use k2_dataflows::live::Views;
+use k2_dataflows::live::{self, Views};
 use k2_model::{Bar, DataType, Instrument, Nanos, Timeframe};
 
 use crate::constraint::{Constraint, Key};
 use crate::functions::bar;
+use crate::functions::finality::{VenueClocks, is_past};
 use crate::pinned::Pinned;
 use crate::schema::{BARS, ZONE};
 
@@ -32,6 +33,17 @@ pub(crate) struct BarRow {
 }
 
 impl BarRow {
+    pub(crate) fn of(
+        timeframe: Timeframe,
+        (instrument, start, bar): Entry,
+        clocks: &VenueClocks,
+        lateness_ns: i64,
+    ) -> Self {
+        let clock = clocks.get(&*instrument.venue).copied();
+        let is_final = is_past(timeframe.window_end(start).0, lateness_ns, clock);
+        Self { timeframe, instrument, start, bar, is_final }
+    }
+
     pub(crate) fn end(&self) -> Nanos {
         self.timeframe.window_end(self.start)
     }
@@ -49,8 +61,7 @@ pub(crate) fn answered() -> SchemaRef {
 
 /// From which window on all workers have all bars; `None`: they have all there are.
 pub(crate) fn bars_from(pinned: &Pinned) -> Option<Nanos> {
-    let from = pinned.live.as_ref().and_then(|live| live.bars_from());
-    from.filter(|from| from.0 != i64::MIN)
+    live::bars_from(pinned.versions()).filter(|from| from.0 != i64::MIN)
 }
 
 /// The bars that may fulfil `constraint`.
@@ -72,9 +83,7 @@ pub(crate) fn rows(
     }
     entries.retain(|(instrument, _, _)| constraint.admits_text(Key::Venue, &instrument.venue));
     merge_spellings(&mut entries);
-    let batch =
-        |entries: &[Entry]| Ok(RecordBatch::try_new(BARS.clone(), columns_of(timeframe, entries))?);
-    entries.chunks(BATCH_ROWS).map(batch).collect()
+    entries.chunks(BATCH_ROWS).map(|entries| batch_of(timeframe, entries)).collect()
 }
 
 fn collect(
@@ -126,39 +135,40 @@ fn merge_spellings(entries: &mut Vec<Entry>) {
     });
 }
 
-/// The columns of [`BARS`].
-fn columns_of(timeframe: Timeframe, entries: &[Entry]) -> Vec<ArrayRef> {
-    let ends = entries.iter().map(|(_, start, _)| timeframe.window_end(*start));
-    let names = entries.iter().map(|(instrument, start, bar)| (instrument, *start, bar));
-    columns(names, ends)
+/// As rows of [`BARS`].
+fn batch_of(timeframe: Timeframe, entries: &[Entry]) -> Result<RecordBatch> {
+    let bars = entries
+        .iter()
+        .map(|(instrument, start, bar)| (instrument, [*start, timeframe.window_end(*start)], bar));
+    Ok(RecordBatch::try_new(BARS.clone(), columns(bars))?)
 }
 
 /// As rows of [`answered`].
 pub(crate) fn batch_of_rows(rows: &[BarRow]) -> Result<RecordBatch> {
-    let entries = rows.iter().map(|row| (&row.instrument, row.start, &row.bar));
-    let mut columns = columns(entries, rows.iter().map(BarRow::end));
+    let bars = rows.iter().map(|row| (&row.instrument, [row.start, row.end()], &row.bar));
+    let mut columns = columns(bars);
     columns.push(Arc::new(rows.iter().map(|row| Some(row.is_final)).collect::<BooleanArray>()));
     Ok(RecordBatch::try_new(answered(), columns)?)
 }
 
+/// Of bars, each with start and end of its window.
 fn columns<'a>(
-    entries: impl Iterator<Item = (&'a Instrument, Nanos, &'a Bar)> + Clone,
-    ends: impl Iterator<Item = Nanos>,
+    bars: impl Iterator<Item = (&'a Instrument, [Nanos; 2], &'a Bar)> + Clone,
 ) -> Vec<ArrayRef> {
     let texts = |text: fn(&Instrument) -> &str| -> ArrayRef {
-        let instruments = entries.clone().map(|(instrument, _, _)| instrument);
+        let instruments = bars.clone().map(|(instrument, _, _)| instrument);
         Arc::new(StringArray::from_iter_values(instruments.map(text)))
     };
-    let starts = entries.clone().map(|(_, start, _)| start.0);
-    let starts = TimestampNanosecondArray::from_iter_values(starts).with_timezone(ZONE);
-    let ends = ends.map(|end| end.0);
-    let ends = TimestampNanosecondArray::from_iter_values(ends).with_timezone(ZONE);
+    let times = |which: usize| -> ArrayRef {
+        let times = bars.clone().map(|(_, window, _)| window[which].0);
+        Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone(ZONE))
+    };
     let mut columns = vec![
         texts(|instrument| &instrument.venue),
         texts(|instrument| &instrument.symbol),
-        Arc::new(starts) as ArrayRef,
-        Arc::new(ends),
+        times(0),
+        times(1),
     ];
-    columns.extend(bar::columns_of(entries.map(|(_, _, bar)| bar)));
+    columns.extend(bar::columns_of(bars.map(|(_, _, bar)| bar)));
     columns
 }
