@@ -259,6 +259,42 @@ fn the_recent_minutes_end_with_the_venues_newest_trade_on_either_side_of_the_sea
 }
 
 #[test]
+fn the_recent_minutes_are_read_on_page_by_page_in_the_window_of_the_first() {
+    let mut served = Served::seamed();
+    // From memory alone, and from files as well.
+    for (minutes, limit) in [(1, 5), (60, 30)] {
+        let path = format!(
+            "/v1/trades/recent?symbol=BTCUSDT&venue=BINANCE&window_minutes={minutes}&limit={limit}"
+        );
+        let newest = served.sql("SELECT max(ts_event) AS t FROM trades WHERE venue = 'BINANCE'");
+        let from = newest[0]["t"].as_i64().unwrap() - minutes * 60 * NANOS_PER_SECOND;
+        let expected = served.sql(&format!(
+            "SELECT * FROM trades WHERE symbol = 'BTC-USDT' AND venue = 'BINANCE' AND \
+             ts_event >= {from} {NEWEST_FIRST}"
+        ));
+        assert!(expected.len() > limit, "{}", expected.len());
+        let (mut reply, mut rows) = (served.get(&path), Vec::new());
+        loop {
+            rows.extend(reply.data());
+            let Some(cursor) = reply.json()["pagination"]["cursor"].as_str().map(str::to_owned)
+            else {
+                break;
+            };
+            // What comes meanwhile neither moves the window nor is in it.
+            served.job.run(1, 60);
+            served.job.commit();
+            reply = served.get(&format!("{path}&cursor={cursor}"));
+        }
+        assert_eq!(rows, expected, "{minutes} minutes");
+    }
+    let path = "/v1/trades/recent?symbol=BTC-USDT&limit=1";
+    let cursor = served.get(path).json()["pagination"]["cursor"].as_str().unwrap().to_owned();
+    for other in ["/v1/trades/recent?symbol=ETH-USDT", "/v1/trades?symbol=BTC-USDT"] {
+        served.get(&format!("{other}&cursor={cursor}")).error(400, "invalid_cursor");
+    }
+}
+
+#[test]
 fn each_wrong_parameter_is_told_and_none_becomes_sql() {
     let served = Served::seamed();
     let path = "/v1/trades?symbl=X&start_time=tomorrow&limit=10001&format=xml&on_partial=maybe";

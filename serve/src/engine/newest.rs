@@ -40,6 +40,8 @@ impl<R: Row<Kept = MarketBatch<R>> + Recent + ObjectRecord> NewestRow for R {}
 pub(crate) struct Records<R> {
     pub(crate) rows: Vec<R>,
     pub(crate) meta: Meta,
+    /// The first time that was asked for, inclusive.
+    pub(crate) from: Nanos,
 }
 
 impl<R: Send> Answered for Records<R> {
@@ -151,7 +153,7 @@ impl Engine {
         };
         let touched = (R::DATA_TYPE, &constraint);
         let meta = self.meta_of_memory(pinned, touched, rows.len(), correlation_id).await?;
-        Ok(Some(Records { rows, meta }))
+        Ok(Some(Records { rows, meta, from }))
     }
 
     /// The first time that is wanted, and what rows must fulfil; `None` if nothing tells the time.

@@ -71,7 +71,7 @@ impl Engine {
         let touched = (DataType::Trades, &constraint);
         let rows = self.bar_rows(&pinned, wanted.timeframe, entries);
         let meta = self.meta_of_memory(pinned, touched, rows.len(), correlation_id).await?;
-        Ok(Some(Records { rows, meta }))
+        Ok(Some(Records { rows, meta, from: wanted.starts.0 }))
     }
 
     fn bar_rows(&self, pinned: &Pinned, timeframe: Timeframe, entries: Vec<Entry>) -> Vec<BarRow> {

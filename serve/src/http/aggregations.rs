@@ -87,6 +87,7 @@ fn bars(values: &Values) -> Listing {
         order: INTERVALS,
         is_descending: false,
         times: None,
+        since: None,
     }
 }
 
@@ -116,5 +117,6 @@ fn profile(values: &Values, price_step: Decimal) -> Listing {
         order: LEVELS,
         is_descending: false,
         times: None,
+        since: None,
     }
 }

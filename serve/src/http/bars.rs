@@ -51,6 +51,7 @@ fn listing(timeframe: &str, values: &Values) -> Listing {
         order: BARS,
         is_descending: true,
         times: None,
+        since: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use k2_model::Decimal;
+use k2_model::{Decimal, Nanos};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -27,6 +27,8 @@ pub(super) struct Cursor {
     /// Of which question: a cursor goes on with that, and with no other.
     pub(super) question: u64,
     pub(super) as_of: AsOf,
+    /// Where a window begins that was told from the newest record when the first page was made.
+    pub(super) since: Option<Nanos>,
     /// The last row, by what the pages are ordered by.
     pub(super) last: Vec<Part>,
 }
@@ -63,6 +65,7 @@ mod tests {
         Cursor {
             question: 7,
             as_of: AsOf { snapshot_id: Some(5), frontier: 9, offsets: Offsets::from_iter(offsets) },
+            since: Some(Nanos(-3)),
             last: vec![Part::Integer(-1), Part::Text("a'b".into())],
         }
     }

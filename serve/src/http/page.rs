@@ -103,6 +103,8 @@ pub(super) struct Listing {
     pub(super) is_descending: bool,
     /// Of records: the first and the last event time that is asked for.
     pub(super) times: Option<(Nanos, Nanos)>,
+    /// The start of a window that this page's moment decides, and that the next pages keep.
+    pub(super) since: Option<Nanos>,
 }
 
 /// How far from where a page begins its rows are looked for first. A page mostly needs little of
@@ -134,6 +136,13 @@ impl Listing {
             self.order.iter().map(|by| format!("{} {direction}", literal::column(by.column)));
         sql.push_str(&format!(" ORDER BY {} LIMIT {rows}", order.collect::<Vec<_>>().join(", ")));
         Ok(sql)
+    }
+
+    /// The same, of the records from `since` on.
+    pub(super) fn since(mut self, since: Nanos) -> Self {
+        self.conditions.push(format!("ts_event >= {}", since.0));
+        let last = self.times.map_or(i64::MAX, |(_, last)| last.0);
+        Self { times: Some((since, Nanos(last))), since: Some(since), ..self }
     }
 
     /// What rows behind `last` fulfil. The first condition follows from the second, and is what
@@ -232,7 +241,7 @@ impl Listing {
     /// As [`Listing::finish`], of rows of memory that come in the listing's order.
     pub(super) fn page_of<R: PlacedRow>(&self, ask: &Ask, records: Records<R>) -> Result<Page> {
         match ask.wanted.format {
-            Format::Json if records.rows.len() <= ROWS_INLINE_MAX => begun(ask, records),
+            Format::Json if records.rows.len() <= ROWS_INLINE_MAX => self.begun(ask, records),
             _ => self.finish(ask, records.into_answer()?),
         }
     }
@@ -245,29 +254,29 @@ impl Listing {
                 Error::internal(format!("write a cursor: rows have no {}", by.column))
             })
         };
-        seal(ask, self.order.iter().map(part).collect::<Result<_>>()?, as_of)
+        self.seal(ask, self.order.iter().map(part).collect::<Result<_>>()?, as_of)
     }
-}
 
-/// The page, with its rows as JSON already.
-fn begun<R: PlacedRow>(ask: &Ask, records: Records<R>) -> Result<Page> {
-    let Records { mut rows, meta } = records;
-    let limit = ask.values.limit();
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let last = rows.last().filter(|_| has_more).map(R::place);
-    let cursor = last.map(|last| seal(ask, last, &meta.as_of)).transpose()?;
-    let body = begin_page(&rows, body_bytes(rows.len()));
-    let mut instruments: Vec<Instrument> = rows.iter().map(R::instrument_of).collect();
-    instruments.dedup();
-    let begun = Begun { body, rows: rows.len(), instruments };
-    let answer = Answer { schema: R::schema(), batches: Vec::new(), meta };
-    Ok(Page { answer, pagination: Pagination { limit, cursor, has_more }, begun: Some(begun) })
-}
+    /// The page, with its rows as JSON already.
+    fn begun<R: PlacedRow>(&self, ask: &Ask, records: Records<R>) -> Result<Page> {
+        let Records { mut rows, meta, .. } = records;
+        let limit = ask.values.limit();
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| has_more).map(R::place);
+        let cursor = last.map(|last| self.seal(ask, last, &meta.as_of)).transpose()?;
+        let body = begin_page(&rows, body_bytes(rows.len()));
+        let mut instruments: Vec<Instrument> = rows.iter().map(R::instrument_of).collect();
+        instruments.dedup();
+        let begun = Begun { body, rows: rows.len(), instruments };
+        let answer = Answer { schema: R::schema(), batches: Vec::new(), meta };
+        Ok(Page { answer, pagination: Pagination { limit, cursor, has_more }, begun: Some(begun) })
+    }
 
-fn seal(ask: &Ask, last: Vec<Part>, as_of: &AsOf) -> Result<String> {
-    let cursor = Cursor { question: ask.question(), as_of: as_of.clone(), last };
-    cursor.sealed(&ask.state.secret)
+    fn seal(&self, ask: &Ask, last: Vec<Part>, as_of: &AsOf) -> Result<String> {
+        let (question, as_of) = (ask.question(), as_of.clone());
+        Cursor { question, as_of, since: self.since, last }.sealed(&ask.state.secret)
+    }
 }
 
 /// Rows that know their place in the order that they are listed in.
@@ -349,7 +358,7 @@ fn keep(answer: &mut Answer, columns: usize) -> Result<()> {
 
 impl Ask {
     /// The cursor that was sent, if one was.
-    fn cursor(&self) -> Result<Option<Cursor>> {
+    pub(super) fn cursor(&self) -> Result<Option<Cursor>> {
         let text = self.values.text("cursor");
         text.map(|text| Cursor::open(text, self.question(), &self.state.secret)).transpose()
     }
@@ -379,6 +388,7 @@ mod tests {
             order: RECORDS,
             is_descending: true,
             times: Some((Nanos(100), Nanos(900))),
+            since: None,
         };
         assert_eq!(listing.bound(Nanos(800), 50).as_deref(), Some("ts_event >= 750"));
         assert_eq!(listing.bound(Nanos(800), 700), None);
@@ -396,6 +406,7 @@ mod tests {
             order: &RECORDS[..2],
             is_descending: true,
             times: None,
+            since: None,
         };
         let last = [Part::Integer(9), Part::Integer(-4)];
         assert_eq!(

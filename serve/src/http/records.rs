@@ -9,7 +9,7 @@ use super::page::{Listing, Page, RECORDS};
 use super::parameters::Values;
 use super::reply::respond;
 use super::symbols;
-use crate::engine::newest::{Newest, NewestRow, Since};
+use crate::engine::newest::{Newest, NewestRow, Records, Since};
 use crate::error::Result;
 use crate::literal;
 
@@ -69,8 +69,8 @@ pub(super) async fn quotes(ask: Ask) -> Result<Response> {
 
 async fn list<R: NewestRow>(ask: &Ask, table: &str) -> Result<Response> {
     let listing = listing(table, &ask.values);
-    let page = match of_memory::<R>(ask, &listing, Since::Time(times(&ask.values).0)).await? {
-        Some(page) => page,
+    let page = match of_memory::<R>(ask, Since::Time(times(&ask.values).0)).await? {
+        Some(records) => listing.page_of(ask, records)?,
         None => listing.page(ask).await?,
     };
     finish(ask, page).await
@@ -80,21 +80,25 @@ pub(super) async fn recent(ask: Ask) -> Result<Response> {
     // The window ends with the venue's own clock, so that a replay of last year has one too.
     let minutes = ask.values.integer("window_minutes").unwrap_or_default();
     let window_ns = minutes * 60 * NANOS_PER_SECOND;
-    let mut listing = listing("trades", &ask.values);
-    let direct = of_memory::<Trade>(&ask, &listing, Since::BeforeNewest { window_ns }).await?;
-    let page = match direct {
-        Some(page) => page,
-        None => {
-            let newest = ask.state.engine.newest_trade_time(ask.values.text("venue")).await?;
-            if let Some(newest) = newest {
-                let from = newest.0.saturating_sub(window_ns);
-                listing.conditions.push(format!("ts_event >= {from}"));
-                listing.times = Some((Nanos(from), Nanos(i64::MAX)));
-            }
-            listing.page(&ask).await?
-        }
+    let listing = listing("trades", &ask.values);
+    let page = match of_memory::<Trade>(&ask, Since::BeforeNewest { window_ns }).await? {
+        Some(records) => listing.since(records.from).page_of(&ask, records)?,
+        None => match window_start(&ask, window_ns).await? {
+            Some(from) => listing.since(from).page(&ask).await?,
+            None => listing.page(&ask).await?,
+        },
     };
     finish(&ask, page).await
+}
+
+/// Where the window begins: as on the page before, or so long before the newest trade. `None`:
+/// there is no trade.
+async fn window_start(ask: &Ask, window_ns: i64) -> Result<Option<Nanos>> {
+    if let Some(cursor) = ask.cursor()? {
+        return Ok(cursor.since);
+    }
+    let newest = ask.state.engine.newest_trade_time(ask.values.text("venue")).await?;
+    Ok(newest.map(|newest| Nanos(newest.0.saturating_sub(window_ns))))
 }
 
 /// The records of `table` that `values` ask for, newest first.
@@ -106,6 +110,7 @@ fn listing(table: &str, values: &Values) -> Listing {
         order: RECORDS,
         is_descending: true,
         times: Some(times(values)),
+        since: None,
     }
 }
 
@@ -116,12 +121,8 @@ pub(super) fn times(values: &Values) -> (Nanos, Nanos) {
     (Nanos(first), Nanos(last))
 }
 
-/// The page, if it is one that memory alone can tell: the first, of one symbol, as of now.
-async fn of_memory<R: NewestRow>(
-    ask: &Ask,
-    listing: &Listing,
-    since: Since,
-) -> Result<Option<Page>> {
+/// The records of a page that memory alone can tell: the first, of one symbol, as of now.
+async fn of_memory<R: NewestRow>(ask: &Ask, since: Since) -> Result<Option<Records<R>>> {
     let values = &ask.values;
     let Some(symbol) = values.text("symbol") else { return Ok(None) };
     if values.text("cursor").is_some() || values.as_of().is_some() {
@@ -134,8 +135,7 @@ async fn of_memory<R: NewestRow>(
         until: times(values).1,
         rows: values.limit() + 1,
     };
-    let records = ask.state.engine.newest::<R>(wanted, ask.correlation_id.clone()).await?;
-    records.map(|records| listing.page_of(ask, records)).transpose()
+    ask.state.engine.newest::<R>(wanted, ask.correlation_id.clone()).await
 }
 
 pub(super) async fn finish(ask: &Ask, mut page: Page) -> Result<Response> {

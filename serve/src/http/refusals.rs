@@ -62,7 +62,7 @@ pub(super) fn of(route: &Route) -> Json {
     }
     if is_of_rows(route)
         && route.method == Method::Get
-        && route.parameters.iter().any(|it| matches!(it.kind, Kind::AsOf))
+        && route.parameters.iter().any(|it| matches!(it.kind, Kind::AsOf | Kind::Cursor))
     {
         let known = json!({
             "description": "The client has this answer already", "headers": on_each(),

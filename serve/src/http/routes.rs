@@ -126,6 +126,7 @@ const RECENT: &[Parameter] = &[
         "Before the newest trade at the venues that are asked for.",
     ),
     limit(1_000, 10_000),
+    CURSOR,
     FORMAT,
     ON_PARTIAL,
 ];
