@@ -336,6 +336,11 @@ impl InstrumentTable {
         self.by_raw.values().flat_map(|venue| venue.values().copied())
     }
 
+    /// The venues that have instruments.
+    pub fn venues(&self) -> impl Iterator<Item = &str> {
+        self.by_raw.keys().map(|venue| &**venue)
+    }
+
     pub fn len(&self) -> usize {
         self.by_raw.values().map(BTreeMap::len).sum()
     }

@@ -9,6 +9,7 @@
 
 mod held;
 mod limits;
+mod names;
 pub(crate) mod newest;
 pub(crate) mod newest_bars;
 mod plan;

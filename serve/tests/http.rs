@@ -326,7 +326,78 @@ fn each_wrong_parameter_is_told_and_none_becomes_sql() {
     assert!(error["message"].as_str().unwrap().contains("x' OR '1' = '1"));
     let error = served.get("/v1/trades?symbol=BTC-USDX").error(404, "unknown_symbol");
     assert!(error["hint"].as_str().unwrap().contains("BTC-USD"), "{error}");
-    assert_eq!(served.get("/v1/trades?symbol=BTC-USDT&venue=NOWHERE").data().len(), 0);
+}
+
+#[test]
+fn names_that_nothing_has_are_told_wherever_they_are_asked_for() {
+    let served = Served::seamed();
+    let as_of = served.get("/v1/trades?limit=1").json()["meta"]["as_of"].clone();
+    let pinned = format!("/v1/trades?symbol=NOPE&as_of={}", escaped(&as_of.to_string()));
+    for path in [
+        "/v1/gaps?symbol=NOPE",
+        "/v1/gaps?symbol=NOPE&state=open",
+        "/v1/trades/recent?symbol=NOPE",
+        "/v1/ohlcv/1m?symbol=NOPE",
+        pinned.as_str(),
+    ] {
+        let error = served.get(path).error(404, "unknown_symbol");
+        assert!(error["hint"].as_str().unwrap().contains("the nearest are "), "{path}: {error}");
+    }
+    for path in [
+        "/v1/symbols?venue=FOO",
+        "/v1/feeds?venue=FOO",
+        "/v1/gaps?venue=FOO",
+        "/v1/trades?venue=FOO",
+        "/v1/quotes?symbol=BTC-USDT&exchange=foo",
+        "/v1/trades/recent?symbol=BTC-USDT&venue=FOO",
+        "/v1/summary/BTC-USDT/2024-08-08?venue=FOO",
+    ] {
+        let error = served.get(path).error(404, "unknown_venue");
+        assert!(error["hint"].as_str().unwrap().contains("BINANCE"), "{path}: {error}");
+    }
+    // What the configuration knows may be without rows, and so may a symbol at a venue.
+    for path in [
+        "/v1/trades?symbol=DOGE-USDT&venue=BINANCE",
+        "/v1/gaps?symbol=DOGEUSDT",
+        "/v1/trades?symbol=NOTLISTED&venue=BINANCE_USDM",
+    ] {
+        let reply = served.get(path);
+        assert_eq!((reply.data().len(), &reply.json()["meta"]["warnings"]), (0, &json!([])));
+    }
+}
+
+#[test]
+fn an_unknown_name_among_others_is_a_warning_beside_the_rows_of_the_others() {
+    let served = Served::seamed();
+    let warnings = |path: &str, body: Value| -> Vec<String> {
+        let reply = served.post(path, &body);
+        assert!(!reply.data().is_empty(), "{path}");
+        let warnings = reply.json()["meta"]["warnings"].clone();
+        warnings.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+    };
+    let some = json!({"symbols": ["BTC-USDT", "NOPE", "ETHUSDX"], "limit": 3});
+    for path in ["/v1/trades/query", "/v1/quotes/query"] {
+        let told = warnings(path, some.clone());
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("there is no symbol ETHUSDX (the nearest are ETHUSD"));
+        assert!(told[0].contains("NOPE (the nearest are "), "{told:?}");
+    }
+    let known = json!({"symbols": ["BTCUSDT", "NOTLISTED"], "venues": ["BINANCE"], "limit": 3});
+    assert_eq!(warnings("/v1/trades/query", known), Vec::<String>::new());
+    let venues = json!({"symbols": ["BTCUSDT"], "venues": ["BINANCE", "FOO"], "limit": 3});
+    let told = warnings("/v1/trades/query", venues);
+    assert!(told.len() == 1 && told[0].starts_with("there is no venue FOO ("), "{told:?}");
+    let batch = json!({"queries": [
+        {"symbol": "BTC-USDT", "timeframe": "1m", "venue": "BINANCE"},
+        {"symbol": "NOPE", "timeframe": "1m"},
+    ]});
+    let told = warnings("/v1/ohlcv/batch", batch);
+    assert!(told.len() == 1 && told[0].contains("symbol NOPE"), "{told:?}");
+    let wrong = json!({"symbols": ["NOPE", "NADA"], "limit": 3});
+    let error = served.post("/v1/trades/query", &wrong).error(404, "unknown_symbol");
+    assert!(error["message"].as_str().unwrap().contains("NADA, NOPE"), "{error}");
+    let wrong = json!({"symbols": ["BTC-USDT", "NOPE"], "venues": ["FOO"]});
+    served.post("/v1/trades/query", &wrong).error(404, "unknown_venue");
 }
 
 #[test]

@@ -15,11 +15,11 @@ use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Nanos, Timeframe};
 
 use super::ask::Ask;
+use super::names;
 use super::page::{BARS, Listing, Page};
 use super::parameters::{Values, invalid};
 use super::records::{conditions, finish, times};
 use super::reply::respond;
-use super::symbols;
 use crate::answer::{Answer, Pagination};
 use crate::engine::newest::Records;
 use crate::engine::newest_bars::NewestBars;
@@ -103,8 +103,9 @@ pub(super) async fn summary(ask: Ask) -> Result<Response> {
             ask.query(listing.sql(None, VENUES_MAX)?, ask.values.as_of().cloned()).await?
         }
     };
-    if answer.rows() == 0 {
-        symbols::check_known(&ask, ask.values.texts("symbol")).await?;
+    let rows = answer.rows();
+    names::check(&ask, rows, &mut answer.meta).await?;
+    if rows == 0 {
         let symbol = ask.values.text("symbol").unwrap_or_default();
         let day = &day.to_string()[.."YYYY-MM-DD".len()];
         return Err(Error::bad_request(
@@ -113,7 +114,7 @@ pub(super) async fn summary(ask: Ask) -> Result<Response> {
         )
         .with_hint(format!("GET /v1/summary/{symbol} lists the days on which it was")));
     }
-    symbols::warn_of_venues(&ask, symbols::venues_of(&answer.batches), &mut answer.meta);
+    names::warn_of_venues(&ask, names::venues_of(&answer.batches), &mut answer.meta);
     let pagination = Pagination::whole(answer.rows());
     respond(&ask, Page::of(answer, pagination)).await
 }
@@ -136,6 +137,8 @@ pub(super) async fn batch(ask: Ask) -> Result<Response> {
     let mut answer = ask.query(format!("{parts} {order}"), ask.values.as_of().cloned()).await?;
     let limits: Vec<usize> = queries.iter().map(Values::limit).collect();
     let has_more = cut_each(&mut answer, &limits)?;
+    let rows = answer.rows();
+    names::check(&ask, rows, &mut answer.meta).await?;
     let pagination = Pagination { limit, cursor: None, has_more };
     respond(&ask, Page::of(answer, pagination)).await
 }

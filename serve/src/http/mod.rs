@@ -10,6 +10,7 @@ mod cursor;
 mod health;
 mod keys;
 mod metrics;
+mod names;
 mod openapi;
 mod page;
 mod parameters;
@@ -22,7 +23,6 @@ mod sql;
 mod state;
 mod stream;
 mod streamed;
-mod symbols;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

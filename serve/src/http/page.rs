@@ -16,7 +16,7 @@ use k2_sinks::At;
 use super::ask::Ask;
 use super::cursor::{Cursor, Part};
 use super::reply::{ROWS_INLINE_MAX, body_bytes};
-use super::{partial, symbols};
+use super::{names, partial};
 use crate::answer::{Answer, Pagination};
 use crate::engine::newest::{MemoryRow, NewestRow, Records};
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ impl Page {
     pub(super) fn warn_of_venues(&mut self, ask: &Ask) {
         let Answer { batches, meta, .. } = &mut self.answer;
         let begun = self.begun.iter().flat_map(|it| &it.instruments).map(|it| &*it.venue);
-        symbols::warn_of_venues(ask, begun.chain(symbols::venues_of(batches)), meta);
+        names::warn_of_venues(ask, begun.chain(names::venues_of(batches)), meta);
     }
 }
 

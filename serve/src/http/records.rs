@@ -5,10 +5,10 @@ use k2_model::time::NANOS_PER_SECOND;
 use k2_model::{Nanos, Quote, Trade};
 
 use super::ask::Ask;
+use super::names;
 use super::page::{Listing, Page, RECORDS};
 use super::parameters::Values;
 use super::reply::respond;
-use super::symbols;
 use crate::engine::newest::{Newest, NewestRow, Records, Since};
 use crate::error::Result;
 use crate::literal;
@@ -139,10 +139,8 @@ async fn of_memory<R: NewestRow>(ask: &Ask, since: Since) -> Result<Option<Recor
 }
 
 pub(super) async fn finish(ask: &Ask, mut page: Page) -> Result<Response> {
-    let symbols = ["symbol", "symbols"].map(|name| ask.values.texts(name)).concat();
-    if page.rows() == 0 && ask.values.text("cursor").is_none() {
-        symbols::check_known(ask, &symbols).await?;
-    }
+    let rows = page.rows();
+    names::check(ask, rows, &mut page.answer.meta).await?;
     page.warn_of_venues(ask);
     respond(ask, page).await
 }

@@ -6,6 +6,7 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use axum::response::Response;
 
 use super::ask::Ask;
+use super::names;
 use super::page::{Page, cut};
 use super::records::conditions;
 use super::reply::respond;
@@ -44,7 +45,9 @@ async fn list(ask: Ask, sql: String) -> Result<Response> {
     let limit = ask.values.limit();
     let sql = format!("{sql} LIMIT {}", limit + 1);
     let mut answer = ask.query(sql, ask.values.as_of().cloned()).await?;
-    let has_more = answer.rows() > limit;
+    let rows = answer.rows();
+    names::check(&ask, rows, &mut answer.meta).await?;
+    let has_more = rows > limit;
     cut(&mut answer, limit);
     respond(&ask, Page::of(answer, Pagination { limit, cursor: None, has_more })).await
 }
@@ -102,7 +105,9 @@ pub(super) async fn feeds(ask: Ask) -> Result<Response> {
     let data_type = ask.values.text("data_type");
     conditions.extend(data_type.map(|it| format!("data_type = {}", literal::text(it))));
     let sql = filtered("SELECT * FROM feed_health", &conditions);
-    let answer = ask.query(format!("{sql} ORDER BY venue, data_type"), None).await?;
-    let pagination = Pagination::whole(answer.rows());
+    let mut answer = ask.query(format!("{sql} ORDER BY venue, data_type"), None).await?;
+    let rows = answer.rows();
+    names::check(&ask, rows, &mut answer.meta).await?;
+    let pagination = Pagination::whole(rows);
     respond(&ask, Page::of(answer, pagination)).await
 }

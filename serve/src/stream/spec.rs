@@ -94,7 +94,10 @@ impl Spec {
     fn take(&mut self, name: &str, value: &str, problems: &mut Vec<String>) {
         match name {
             "symbol" => add_names(&mut self.names.symbols, name, value, problems),
-            "venue" | "exchange" => add_names(&mut self.names.venues, name, value, problems),
+            // As everywhere else, in any case.
+            "venue" | "exchange" => {
+                add_names(&mut self.names.venues, name, &value.to_uppercase(), problems);
+            }
             "on_slow" => match value {
                 "conflate" => self.on_slow = OnSlow::Conflate,
                 "skip" => self.on_slow = OnSlow::Skip,
@@ -154,7 +157,7 @@ mod tests {
         let spec = read(&[
             ("symbol", "BTC-USDT,ETHUSDT"),
             ("symbol", "SOL-USDT"),
-            ("exchange", "BINANCE"),
+            ("exchange", "binance"),
             ("rate", "0.5"),
             ("snapshot", "0"),
             ("resume", "0000002a-7-1"),
