@@ -1,5 +1,6 @@
 //! What is asked: SQL, and optionally the moment at which it was asked before.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use arrow_cast::parse::string_to_timestamp_nanos;
@@ -65,12 +66,26 @@ pub struct AsOf {
     pub offsets: Offsets,
 }
 
-/// A date or a time in ISO 8601; without a zone it is in UTC.
+/// A date or a time in ISO 8601; without a zone it is in UTC, and without seconds at their first.
 pub fn parse_time(text: &str) -> Result<Nanos> {
-    string_to_timestamp_nanos(text).map(Nanos).map_err(|_| {
+    string_to_timestamp_nanos(&with_seconds(text)).map(Nanos).map_err(|_| {
         Error::bad_request("invalid_time", format!("read a time: {text:?} is none"))
             .with_hint("write 2024-08-09, 2024-08-09T09:30:00Z or 2024-08-09T11:30:00.5+02:00")
     })
+}
+
+/// `text`, with its seconds if it is a time without them: `10:30Z` is `10:30:00Z`.
+pub(crate) fn with_seconds(text: &str) -> Cow<'_, str> {
+    const MINUTES: usize = "2024-08-09T09:30".len();
+    match text.split_at_checked(MINUTES) {
+        Some((minutes, zone))
+            if minutes.as_bytes()[MINUTES - "mm".len() - 1] == b':'
+                && (zone.is_empty() || zone.starts_with(['Z', 'z', '+', '-'])) =>
+        {
+            Cow::Owned(format!("{minutes}:00{zone}"))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// A moment as people write it: the id of a snapshot, a time, or `tag:NAME`.
@@ -146,6 +161,10 @@ mod tests {
             assert_eq!(parse_at(time).unwrap(), nine);
         }
         assert_eq!(parse_time("2024-08-09").unwrap(), Nanos(1_723_161_600_000_000_000));
+        let half_past = Nanos(1_723_195_800_000_000_000);
+        for time in ["2024-08-09T09:30Z", "2024-08-09T11:30+02:00", "2024-08-09T09:30"] {
+            assert_eq!(parse_time(time).unwrap(), half_past, "{time}");
+        }
         for wrong in ["", "eod", "99999999999999999999", "2024-13-01"] {
             assert_eq!(parse_at(wrong).unwrap_err().code(), "invalid_moment", "{wrong}");
         }

@@ -916,6 +916,70 @@ fn answers_have_the_columns_that_the_document_says() {
     assert!(String::from_utf8(page.body).unwrap().contains("openapi.json"));
 }
 
+/// Whether `schema` of the document allows `text`.
+fn is_allowed(served: &Served, schema: &Value, text: &str) -> bool {
+    let matches = |pattern: &str| {
+        let sql = format!("SELECT '{text}' ~ '{pattern}' AS is_match");
+        served.sql(&sql)[0]["is_match"] == true
+    };
+    let of_format = |format: &str| match format {
+        "date-time" => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
+        "date" => text.parse::<chrono::NaiveDate>().is_ok(),
+        other => panic!("{other}"),
+    };
+    schema["anyOf"].as_array().unwrap().iter().any(|form| {
+        let is_text = form["type"] == "string";
+        is_text
+            && form["pattern"].as_str().is_none_or(matches)
+            && form["format"].as_str().is_none_or(of_format)
+    })
+}
+
+#[test]
+fn the_document_allows_exactly_the_moments_that_are_read() {
+    let served = Served::seamed();
+    let document = served.get("/openapi.json").json();
+    let parameters = document["paths"]["/v1/trades"]["get"]["parameters"].clone();
+    let start = parameters.as_array().unwrap().iter().find(|it| it["name"] == "start_time");
+    let start = start.unwrap()["schema"].clone();
+    let body = &document["paths"]["/v1/sql"]["post"]["requestBody"]["content"];
+    // It may be null as well.
+    let at = body["application/json"]["schema"]["properties"]["at"]["anyOf"][0].clone();
+    for (text, is_start, is_at) in [
+        ("9223372036854775807", true, true),
+        ("9223372036854775806", true, true),
+        ("1796022642728000000", true, true),
+        ("7554657763645410411", true, true),
+        ("0", true, true),
+        ("-1", true, false),
+        ("-9223372036854775808", true, false),
+        ("9223372036854775808", false, false),
+        ("9300000000000000000", false, false),
+        ("10000000000000000000", false, false),
+        ("2024-01-01", true, true),
+        ("2024-02-29", true, true),
+        ("2023-02-29", false, false),
+        ("2024-01-01T10:30Z", true, true),
+        ("2024-02-29T23:59-09:30", true, true),
+        ("2023-02-29T10:30Z", false, false),
+        ("2024-01-01T10:30:00Z", true, true),
+        ("2024-01-01T10:30:15.123Z", true, true),
+        ("2024-01-01T10:30:15.123456789Z", true, true),
+        ("2024-01-01T10:30:00+02:00", true, true),
+        ("2024-01-01T24:30Z", false, false),
+        ("tag:eod", false, true),
+        ("yesterday", false, false),
+    ] {
+        assert_eq!(is_allowed(&served, &start, text), is_start, "start_time {text}");
+        let reply = served.get(&format!("/v1/trades?limit=1&start_time={}", escaped(text)));
+        assert_eq!(reply.status == 200, is_start, "start_time {text}: {}", reply.json());
+        assert_eq!(is_allowed(&served, &at, text), is_at, "at {text}");
+        let reply = served.post("/v1/sql", &json!({"sql": "SELECT 1", "at": text}));
+        let is_read = reply.json()["error"]["code"] != "invalid_moment";
+        assert_eq!(is_read, is_at, "at {text}: {}", reply.json());
+    }
+}
+
 #[test]
 fn a_snapshot_is_asked_as_it_was_page_by_page() {
     let mut job = Job::new();

@@ -7,6 +7,7 @@ use axum::response::Response;
 use k2_model::Timeframe;
 use serde_json::{Map, Value as Json, json};
 
+use super::forms;
 use super::parameters::{Kind, NAME_CHARS_MAX, Parameter};
 use super::refusals;
 use super::reply::{JSON, body_of};
@@ -132,13 +133,8 @@ fn schema_of(kind: Kind) -> Json {
             json!({ "type": "array", "items": name, "minItems": 1, "maxItems": max,
                     "uniqueItems": true })
         }
-        Kind::Time => json!({
-            "description": "ISO 8601 with a zone, from 1678 to 2261, or nanoseconds since 1970.",
-            "anyOf": [{ "type": "string", "format": "date-time" },
-                      { "type": "string", "pattern": "^-?[0-9]{1,18}$" },
-                      { "type": "integer", "format": "int64", "minimum": i64::MIN,
-                        "maximum": i64::MAX }],
-        }),
+        Kind::Time => forms::time(),
+        Kind::Moment => forms::moment(),
         Kind::Date => json!({
             "type": "string", "format": "date", "description": "A day from 1678 to 2261.",
         }),

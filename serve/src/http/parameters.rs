@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::error::{Error, FieldError, Result};
 use crate::format::Format;
 use crate::hint::did_you_mean;
-use crate::request::AsOf;
+use crate::request::{AsOf, with_seconds};
 
 /// Characters of a name: a symbol, a venue.
 pub(super) const NAME_CHARS_MAX: usize = 64;
@@ -50,6 +50,8 @@ pub(super) enum Kind {
     OneOf(&'static [&'static str]),
     SomeOf(&'static [&'static str]),
     AsOf,
+    /// Of the tables, which the handler of its route reads by itself.
+    Moment,
     Text,
     /// A text of this form, which the handler of its route reads by itself.
     Shaped(&'static str),
@@ -344,7 +346,7 @@ impl Kind {
                 Datum::Texts(list(json, choices.len(), |item| one_of(item, choices))?)
             }
             Self::AsOf => Datum::AsOf(Box::new(as_of(serde_json::from_value(json.clone()))?)),
-            Self::Text | Self::Shaped(_) | Self::Number { .. } | Self::Cursor => {
+            Self::Moment | Self::Text | Self::Shaped(_) | Self::Number { .. } | Self::Cursor => {
                 Datum::Text(text(json)?.to_owned())
             }
             Self::Format => Datum::Text(one_of(json, &Format::ALL.map(Format::as_str))?),
@@ -427,10 +429,10 @@ fn decimal(json: &Json) -> Result<Decimal, String> {
     Decimal::parse(text.as_bytes()).map_err(|error| format!("must be a decimal number: {error}"))
 }
 
-/// Epoch nanoseconds, or ISO 8601 with its zone.
+/// Epoch nanoseconds, ISO 8601 with its zone, or a day, which is its midnight in UTC.
 fn time(json: &Json) -> Result<i64, String> {
-    const WANTED: &str =
-        "must be ISO 8601 with a zone, as in 2024-08-09T00:00:00Z, or nanoseconds since 1970";
+    const WANTED: &str = "must be ISO 8601 with a zone, as in 2024-08-09T00:00:00Z, a day, as in \
+                          2024-08-09, or nanoseconds since 1970";
     let text = match json {
         Json::Number(_) => return whole(json).ok_or_else(|| WANTED.to_owned()),
         other => text(other).map_err(|_| WANTED)?,
@@ -438,12 +440,16 @@ fn time(json: &Json) -> Result<i64, String> {
     if let Ok(nanos) = text.parse::<i64>() {
         return Ok(nanos);
     }
+    if let Ok(midnight) = date(json) {
+        return Ok(midnight);
+    }
     // In a query an unescaped `+` before the zone arrives as a space.
     let zoned = match text.rsplit_once(' ') {
         Some((time, zone)) if time.contains('T') => format!("{time}+{zone}"),
         _ => text.to_owned(),
     };
-    let parsed = chrono::DateTime::parse_from_rfc3339(&zoned).map_err(|_| WANTED)?;
+    let parsed = chrono::DateTime::parse_from_rfc3339(&with_seconds(&zoned));
+    let parsed = parsed.map_err(|_| WANTED)?;
     parsed.timestamp_nanos_opt().ok_or_else(|| "must be between 1677 and 2262".to_owned())
 }
 
@@ -534,6 +540,28 @@ mod tests {
         assert_eq!(twice.fields().len(), 1);
         let empty = read(json!({"symbol": "A", "start_time": 5, "end_time": 5})).unwrap_err();
         assert_eq!(empty.fields()[0].field, "end_time");
+    }
+
+    #[test]
+    fn a_time_may_be_a_day_or_leave_its_seconds_out() {
+        let day = 1_723_161_600_000_000_000;
+        let half_past_nine = day + 34_200_000_000_000;
+        for (text, nanos) in [
+            ("2024-08-09", Some(day)),
+            ("2024-08-09T09:30Z", Some(half_past_nine)),
+            ("2024-08-09T11:30+02:00", Some(half_past_nine)),
+            ("2024-08-09T11:30 02:00", Some(half_past_nine)),
+            ("2024-08-09T09:30:00.000000001Z", Some(half_past_nine + 1)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("2024-08-09T09:30", None),
+            ("2024-08-09T09Z", None),
+            ("2024-02-30", None),
+            ("1600-01-01", None),
+        ] {
+            assert_eq!(time(&json!(text)).ok(), nanos, "{text}");
+        }
     }
 
     #[test]

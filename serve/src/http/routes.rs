@@ -86,10 +86,16 @@ const VENUE: Parameter =
     Parameter::new("venue", Kind::Venue, "All venues where it is left out.").or("exchange");
 const VENUES: Parameter =
     Parameter::new("venues", Kind::Venues { max: 20 }, "All where it is left out.").or("exchanges");
-const START: Parameter =
-    Parameter::new("start_time", Kind::Time, "First moment of the window [start, end).");
-const END: Parameter =
-    Parameter::new("end_time", Kind::Time, "First moment behind the window [start, end).");
+const START: Parameter = Parameter::new(
+    "start_time",
+    Kind::Time,
+    "First moment of the window [start, end); a day is its midnight in UTC.",
+);
+const END: Parameter = Parameter::new(
+    "end_time",
+    Kind::Time,
+    "First moment behind the window [start, end); a day is its midnight in UTC.",
+);
 const CURSOR: Parameter =
     Parameter::new("cursor", Kind::Cursor, "Of the page before, to go on with the same question.");
 const AS_OF: Parameter = Parameter::new(

@@ -20,16 +20,16 @@ use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::request::{AsOf, Request, parse_at};
 
-const MOMENT: Kind = Kind::Shaped(
-    "^(tag:[a-z][a-z0-9-]*|[0-9]{1,18}|[12][0-9]{3}-0[1-9]-[01][0-9](T[01][0-9]:00:00Z)?)$",
-);
-
 /// What [`Question`] reads, for the document.
 pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::new("sql", Kind::Text, "One SELECT over the tables and views.").required(),
     Parameter::new("format", Kind::Format, "Otherwise what Accept names."),
     Parameter::new("as_of", Kind::AsOf, "The as_of of an answer's meta."),
-    Parameter::new("at", MOMENT, "The committed tables at a snapshot, at a time, or at tag:NAME."),
+    Parameter::new(
+        "at",
+        Kind::Moment,
+        "The committed tables at a snapshot, at a time, or at tag:NAME.",
+    ),
     ON_PARTIAL,
 ];
 
