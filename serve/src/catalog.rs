@@ -175,7 +175,7 @@ impl Scope {
         &self,
         schema: arrow_schema::SchemaRef,
         side: Side,
-        touches: Option<Option<DataType>>,
+        touches: &'static [Option<DataType>],
         rows: MakeRows,
     ) -> Arc<dyn TableProvider> {
         Arc::new(MemoryTable::new(schema, side, touches, self.trace.clone(), rows))
@@ -184,7 +184,7 @@ impl Scope {
     fn bars_in_memory(&self, timeframe: Timeframe) -> Arc<dyn TableProvider> {
         let pinned = self.pinned.clone();
         let rows = move |constraint: &_| bars::rows(&pinned, timeframe, constraint);
-        let touches = Some(Some(DataType::Trades));
+        let touches = &[Some(DataType::Trades)];
         self.memory(schema::BARS.clone(), Side::Live, touches, Box::new(rows))
     }
 
@@ -193,7 +193,7 @@ impl Scope {
         let rows = move |constraint: &_| {
             memory::latest(&pinned, constraint, DataType::Trades, |views| &views.latest_trade)
         };
-        self.memory(schema, Side::Live, Some(Some(DataType::Trades)), Box::new(rows))
+        self.memory(schema, Side::Live, &[Some(DataType::Trades)], Box::new(rows))
     }
 
     fn latest_quote(&self) -> Arc<dyn TableProvider> {
@@ -201,19 +201,21 @@ impl Scope {
         let rows = move |constraint: &_| {
             memory::latest(&pinned, constraint, DataType::Quotes, |views| &views.latest_quote)
         };
-        self.memory(schema, Side::Live, Some(Some(DataType::Quotes)), Box::new(rows))
+        self.memory(schema, Side::Live, &[Some(DataType::Quotes)], Box::new(rows))
     }
 
     fn symbols(&self) -> Arc<dyn TableProvider> {
         let pinned = self.pinned.clone();
         let rows = move |constraint: &_| memory::symbols(&pinned, constraint);
-        self.memory(schema::SYMBOLS.clone(), Side::Live, Some(None), Box::new(rows))
+        // As the view over the tables, so that both tell the same gaps.
+        let touches = &[Some(DataType::Trades), Some(DataType::Quotes)];
+        self.memory(schema::SYMBOLS.clone(), Side::Live, touches, Box::new(rows))
     }
 
     fn gaps_open(&self) -> Arc<dyn TableProvider> {
         let (pinned, severity) = (self.pinned.clone(), self.config.severity);
         let rows = move |constraint: &_| memory::gaps_open(&pinned, &severity, constraint);
-        self.memory(schema::GAPS_OPEN.clone(), Side::Live, Some(None), Box::new(rows))
+        self.memory(schema::GAPS_OPEN.clone(), Side::Live, &[None], Box::new(rows))
     }
 
     fn feed_health(&self) -> Arc<dyn TableProvider> {
@@ -231,7 +233,7 @@ impl Scope {
                 .map_err(|error| DataFusionError::External(error.into()))?;
             health::rows(streams.iter().map(|(stream, counts)| (stream, counts)))
         };
-        self.memory(schema::FEED_HEALTH.clone(), side, Some(None), Box::new(rows))
+        self.memory(schema::FEED_HEALTH.clone(), side, &[None], Box::new(rows))
     }
 
     fn snapshots(&self) -> Arc<dyn TableProvider> {
@@ -243,7 +245,7 @@ impl Scope {
             }
             memory::snapshots(&snapshots)
         };
-        self.memory(schema::SNAPSHOTS.clone(), Side::Iceberg, None, Box::new(rows))
+        self.memory(schema::SNAPSHOTS.clone(), Side::Iceberg, &[], Box::new(rows))
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) struct MemoryTable {
     schema: SchemaRef,
     rows: MakeRows,
     side: Side,
-    /// Of which records the view is; `None`: of no records at all.
-    touches: Option<Option<DataType>>,
+    /// Of which records the view is: `None` is of every kind.
+    touches: &'static [Option<DataType>],
     trace: Arc<Trace>,
 }
 
@@ -34,7 +34,7 @@ impl MemoryTable {
     pub(crate) fn new(
         schema: SchemaRef,
         side: Side,
-        touches: Option<Option<DataType>>,
+        touches: &'static [Option<DataType>],
         trace: Arc<Trace>,
         rows: MakeRows,
     ) -> Self {
@@ -74,8 +74,8 @@ impl TableProvider for MemoryTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted = Wanted::new(state, &self.schema, projection, filters);
         let constraint = Constraint::of(filters);
-        if let Some(data_type) = self.touches {
-            self.trace.touch(data_type, &constraint);
+        for data_type in self.touches {
+            self.trace.touch(*data_type, &constraint);
         }
         let rows = if constraint.is_never() { Vec::new() } else { (self.rows)(&constraint)? };
         let columns = wanted.columns()?;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use k2_dataflows::live::{Chunk, Live, Rows, Version};
 use k2_model::record::VendorFields;
 use k2_model::{
-    Bar, Coordinates, DataType, Decimal, GapChange, Instrument, InstrumentTable, Nanos, Offsets,
-    Origin, Quote, Reject, RejectReason, Side, Stream, Timeframe, Trade, VendorData,
+    Bar, Coordinates, DataType, Decimal, Gap, GapCause, GapChange, Instrument, InstrumentTable,
+    Nanos, Offsets, Origin, Quote, Reject, RejectReason, Side, Stream, Timeframe, Trade,
+    VendorData,
 };
 use k2_operators::sequence::{StreamCounts, StreamState, Verdict, WindowLimits, gap_of};
 use k2_operators::{Batch, Kept, MarketBatch, Numbered, SavedState, StateShard};
@@ -164,6 +165,26 @@ impl Job {
         *next += 1 + leap;
         let next = *next;
         if draw > 90 { next - self.random(20) } else { next }
+    }
+
+    /// Leaves a gap in the order book of an instrument, of which there are no other records.
+    #[allow(dead_code, reason = "for the tests of HTTP")]
+    pub fn lose_depth(&mut self, first_missing: u64, last_missing: u64) {
+        let at = Coordinates { origin: Origin::new("feed.ndjson", 0), offset: self.next_offset };
+        self.next_offset += 1;
+        let instrument = self.instruments.resolve("BINANCE", "BTCUSDT");
+        let gap = Gap {
+            stream: Stream { instrument, data_type: DataType::Depth },
+            first_missing,
+            last_missing,
+            revealed: Nanos(self.clock),
+            healed: None,
+            cause: GapCause::Feed,
+        };
+        let mut epoch = Epoch::default();
+        epoch.gaps.push(GapChange { gap, diff: 1, at });
+        epoch.offsets.push((at.origin, at.offset + 1));
+        self.close(epoch);
     }
 
     fn judge_trade(&mut self, trade: Trade, epoch: &mut Epoch) {
