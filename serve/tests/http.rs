@@ -410,9 +410,25 @@ fn bodies_that_are_no_json_object_are_refused_with_the_place_where_they_go_wrong
     let error = send("application/json", "{\n \"symbols\": [}").error(400, "invalid_body");
     assert!(error["message"].as_str().unwrap().contains("line 2 column 14"), "{error}");
     send("application/json", "[1]").error(400, "invalid_body");
+    let twice = r#"{"limit": 1, "symbols": ["BTC-USDT"], "limit": 2}"#;
+    let error = send("application/json", twice).error(400, "invalid_body");
+    assert!(error["message"].as_str().unwrap().contains("the key \"limit\" comes twice"));
+    let twice = r#"{"sql": "SELECT 1", "as_of": {"frontier": 1, "offsets": {"a": {}, "a": {}}}}"#;
+    let request = Request::post("/v1/sql").body(Body::from(twice)).unwrap();
+    let error = served.send(request).error(400, "invalid_body");
+    assert!(error["message"].as_str().unwrap().contains("the key \"a\" comes twice"), "{error}");
     send("text/csv", "a,b").error(415, "wrong_content_type");
     assert_eq!(send("application/json; charset=utf-8", "{}").status, 200);
-    served.get("/v1/trades/query").error(405, "wrong_method");
+    for (reply, methods) in [
+        (served.get("/v1/trades/query"), "POST"),
+        (served.get("/v1/ohlcv/batch"), "POST"),
+        (served.post("/v1/summary/BTC-USDT/2024-08-08", &json!({})), "GET,HEAD"),
+    ] {
+        let hint = reply.error(405, "wrong_method")["hint"].as_str().unwrap().to_owned();
+        let method = methods.split(',').next().unwrap();
+        assert!(hint.ends_with(&format!(" with {method}")), "{hint}");
+        assert_eq!(reply.header("allow"), methods);
+    }
     let hint = served.get("/v1/trade").error(404, "unknown_path")["hint"].clone();
     for path in
         ["GET /v1/trades/recent", "POST /v1/sql", "GET /health", "GET /v1/ohlcv/{timeframe}"]
@@ -506,6 +522,13 @@ fn a_pinned_answer_has_a_tag_and_is_not_sent_again() {
     let again = served.get_with(&path, &[(header::IF_NONE_MATCH, &format!("\"x\", {tag}"))]);
     assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
     assert_eq!(again.header("etag"), tag);
+    // Any answer that there is, which is told from none by looking for it.
+    let any = [(header::IF_NONE_MATCH, "*")];
+    let again = served.get_with(&path, &any);
+    assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
+    assert_eq!(again.header("etag"), tag);
+    assert_eq!(served.get_with("/v1/trades?limit=5", &any).status, 200);
+    served.get_with(&format!("{path}&symbol=NOPE"), &any).error(404, "unknown_symbol");
     let other = path.replace("limit=5", "limit=6");
     assert_eq!(served.get_with(&other, &[(header::IF_NONE_MATCH, &tag)]).status, 200);
 }
@@ -886,6 +909,27 @@ fn the_catalogue_is_that_of_the_views() {
 }
 
 #[test]
+fn a_moment_has_the_same_gaps_whether_memory_or_the_tables_tell_it() {
+    let mut served = Served::seamed();
+    served.job.lose_depth(5, 9);
+    assert_eq!(served.get("/v1/gaps?data_type=depth").data().len(), 1);
+    for path in [
+        "/v1/symbols?limit=3",
+        "/v1/symbols?venue=BINANCE",
+        "/v1/gaps?state=open",
+        "/v1/trades?symbol=BTC-USDT",
+    ] {
+        let now = served.get(path).json();
+        let as_of = escaped(&now["meta"]["as_of"].to_string());
+        let then = served.get(&format!("{path}&as_of={as_of}")).json();
+        assert_eq!(then["data"], now["data"], "{path}");
+        for told in ["gaps", "complete", "warnings", "snapshots"] {
+            assert_eq!(then["meta"][told], now["meta"][told], "{told} of {path}");
+        }
+    }
+}
+
+#[test]
 fn answers_have_the_columns_that_the_document_says() {
     let served = Served::seamed();
     let document = served.get("/openapi.json").json();
@@ -910,6 +954,13 @@ fn answers_have_the_columns_that_the_document_says() {
         let rows = served.get(ask).data();
         let found: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
         assert_eq!(found, documented, "{path}");
+    }
+    let home = served.get("/");
+    assert!(home.header("content-type").starts_with("text/html"));
+    let home = String::from_utf8(home.body).unwrap();
+    for path in ["docs", "openapi.json", "health"] {
+        assert!(home.contains(&format!("href=\"{path}\"")), "{path}");
+        assert_eq!(served.get(&format!("/{path}")).status, 200);
     }
     let page = served.get("/docs");
     assert!(page.header("content-type").starts_with("text/html"));

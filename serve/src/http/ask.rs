@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use serde_json::Value as Json;
 
-use super::ServerState;
 use super::parameters::{Given, Kind, Values};
 use super::partial::OnPartial;
 use super::reply::Wanted;
 use super::routes::Route;
+use super::{ServerState, distinct};
 use crate::error::{Error, FieldError, Result};
 use crate::format::Format;
 
@@ -93,6 +93,12 @@ impl Ask {
         self.tag().is_some_and(|tag| known.split(',').any(|it| it.trim() == tag))
     }
 
+    /// Whether the client has some answer, which is the one that there is.
+    pub(super) fn is_any_known(&self) -> bool {
+        let known = self.wanted.if_none_match.as_deref().unwrap_or_default();
+        known.trim() == "*" && self.tag().is_some()
+    }
+
     pub(super) fn on_partial(&self) -> Option<OnPartial> {
         OnPartial::of(self.values.text("on_partial"))
     }
@@ -115,7 +121,8 @@ fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Given)>> {
     if body.is_empty() {
         return Ok(Vec::new());
     }
-    match serde_json::from_slice(body) {
+    let read = serde_json::from_slice::<Json>(body);
+    match read.and_then(|json| distinct::check(body).map(|()| json)) {
         Ok(Json::Object(fields)) => {
             Ok(fields.into_iter().map(|(name, json)| (name, Given::Json(json))).collect())
         }

@@ -7,6 +7,7 @@ mod ask;
 mod bars;
 mod connections;
 mod cursor;
+mod distinct;
 mod forms;
 mod health;
 mod keys;

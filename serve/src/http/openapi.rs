@@ -14,6 +14,8 @@ use super::reply::{JSON, body_of};
 use super::routes::{Answers, Method, ROUTES, Route};
 use crate::format::Format;
 
+const HTML: &str = "text/html; charset=utf-8";
+
 /// The document, which is the same as long as the process lives.
 static DOCUMENT: LazyLock<Arc<str>> = LazyLock::new(|| made().to_string().into());
 
@@ -22,7 +24,12 @@ pub(super) async fn document() -> Response {
 }
 
 pub(super) async fn page() -> Response {
-    body_of("text/html; charset=utf-8", include_bytes!("docs.html").to_vec())
+    body_of(HTML, include_bytes!("docs.html").to_vec())
+}
+
+/// What there is, for who comes with nothing but the address.
+pub(super) async fn home() -> Response {
+    body_of(HTML, include_bytes!("home.html").to_vec())
 }
 
 fn made() -> Json {
@@ -38,7 +45,9 @@ fn made() -> Json {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Market data, live and committed, answered as of one exact moment. \
                             Prices and quantities are exact decimals, as texts; times are \
-                            nanoseconds or ISO 8601 in UTC; windows are [start, end).",
+                            nanoseconds or ISO 8601 in UTC; windows are [start, end). Whole \
+                            numbers have up to 64 bits: a reader that makes floats of them loses \
+                            digits of nanoseconds and ids.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
@@ -239,7 +248,8 @@ fn row_of(schema: &Schema) -> Json {
 fn value_of(kind: &DataType) -> Json {
     match kind {
         DataType::Boolean => json!({ "type": "boolean" }),
-        DataType::Int32 | DataType::Int64 => json!({ "type": "integer" }),
+        DataType::Int32 => json!({ "type": "integer", "format": "int32" }),
+        DataType::Int64 => json!({ "type": "integer", "format": "int64" }),
         DataType::Decimal128(_, _) => json!({ "type": "string", "format": "decimal" }),
         DataType::Timestamp(_, _) => json!({ "type": "string", "format": "date-time" }),
         DataType::List(_) => json!({ "type": "array", "items": { "type": "string" } }),
@@ -291,7 +301,9 @@ fn as_of(count: &Json, id: &Json) -> Json {
 fn components() -> Json {
     let text = json!({ "type": "string" });
     let count = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
-    let id = json!({ "type": ["integer", "null"], "minimum": i64::MIN, "maximum": i64::MAX });
+    let id = json!({
+        "type": ["integer", "null"], "format": "int64", "minimum": i64::MIN, "maximum": i64::MAX,
+    });
     json!({
         "Error": {
             "type": "object",
@@ -333,7 +345,10 @@ fn components() -> Json {
             "properties": {
                 "sources": { "type": "object", "properties": { "iceberg": count, "live": count } },
                 "snapshot_id": id,
-                "snapshots": { "type": "object", "additionalProperties": { "type": "integer" } },
+                "snapshots": {
+                    "type": "object",
+                    "additionalProperties": { "type": "integer", "format": "int64" },
+                },
                 "as_of": { "$ref": "#/components/schemas/AsOf" },
                 "complete": { "type": "boolean" },
                 "gaps": { "type": "object" },

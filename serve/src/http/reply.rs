@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -59,10 +59,15 @@ pub(super) async fn unknown_path(uri: Uri) -> Error {
         .with_hint(routes::hint())
 }
 
-pub(super) async fn wrong_method(method: Method, uri: Uri) -> Error {
+pub(super) async fn wrong_method(route: Option<MatchedPath>, method: Method, uri: Uri) -> Error {
     let path = uri.path();
+    let with = |route: MatchedPath| {
+        let methods = routes::methods_of(route.as_str());
+        format!("ask {path} with {methods}")
+    };
+    let hint = route.map_or_else(routes::hint, with);
     Error::bad_request("wrong_method", format!("answer a request: {path} does not take {method}"))
-        .with_hint(routes::hint())
+        .with_hint(hint)
 }
 
 /// The body of a kind of content.
@@ -158,6 +163,9 @@ pub(super) const ROWS_INLINE_MAX: usize = 2_000;
 /// `page` as the client wants it.
 pub(super) async fn respond(ask: &Ask, page: Page) -> Result<Response> {
     partial::check(ask.on_partial(), &page.answer.meta)?;
+    if ask.is_any_known() {
+        return Ok(not_modified(ask));
+    }
     let mut response = write(page, ask.wanted.clone()).await?;
     if let Some(tag) = ask.tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);

@@ -341,6 +341,7 @@ use Answers::{Either, Fields, Rows, SomeRows};
 
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
+    route!(Get "/", &[], HTML, Handler::Own(|| get(openapi::home)), "Where to go on from here"),
     route!(Get "/health", &[], JSON, Handler::Own(|| get(health::health)), "Liveness, and each dependency"),
     route!(Get "/metrics", &[], TEXT, Handler::Own(|| get(metrics::metrics)), "Counters for Prometheus"),
     route!(Get "/openapi.json", &[], JSON, Handler::Own(|| get(openapi::document)), "This document"),
@@ -392,6 +393,12 @@ fn asked(route: &'static Route, handler: Asked) -> MethodRouter<ServerState> {
         Method::Get => get(answer),
         Method::Post => post(answer),
     }
+}
+
+/// What the route of `path` is asked with, as it stands in the table.
+pub(super) fn methods_of(path: &str) -> String {
+    let methods = ROUTES.iter().filter(|route| route.path == path);
+    methods.map(|route| route.method.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
 /// What an unknown path could have been.

@@ -7,7 +7,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::ServerState;
 use super::ask::{accept_of, check_content_type, unreadable};
 use super::page::Page;
 use super::parameters::{Kind, Parameter};
@@ -15,6 +14,7 @@ use super::partial::{self, OnPartial};
 use super::reply::{self, CorrelationId, Wanted};
 use super::routes::ON_PARTIAL;
 use super::streamed;
+use super::{ServerState, distinct};
 use crate::answer::Pagination;
 use crate::error::{Error, Result};
 use crate::format::Format;
@@ -80,7 +80,8 @@ pub(super) async fn sql(
 }
 
 fn read(body: &[u8]) -> Result<Question> {
-    serde_json::from_slice(body).map_err(|error| {
+    let read = serde_json::from_slice::<Question>(body);
+    read.and_then(|question| distinct::check(body).map(|()| question)).map_err(|error| {
         Error::bad_request("invalid_body", format!("read the body of a request: {error}"))
             .with_hint(
                 r#"send {"sql": "SELECT …", "format": "json", "as_of": {…}, "at": "tag:NAME"}; only sql is needed"#,
