@@ -1,11 +1,13 @@
 //! Which statements are answered: one query, or a question about the tables. Nothing that writes,
 //! sets, or reads a file.
 
+use std::ops::ControlFlow;
+
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::sql::sqlparser::ast::{Statement as Ast, visit_statements};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -114,6 +116,7 @@ fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     match (statements.pop_front(), statements.len()) {
         (None, _) => Err(Error::bad_request("empty_query", "answer a query: it is empty")
             .with_hint("try SELECT * FROM latest_trade")),
+        (Some(statement), 0) if writes(&statement) => Err(read_only()),
         (Some(mut statement), 0) if is_question(&statement) => {
             rewrite(&mut statement);
             Ok(statement)
@@ -146,14 +149,58 @@ fn is_question_ast(statement: &Ast) -> bool {
     }
 }
 
-/// A query can still hide something that writes: `SELECT … INTO`.
+/// Whether a statement would change a table, or one within it: `WITH x AS (INSERT …) SELECT …` is
+/// a query by its form.
+fn writes(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => visit_statements(&**statement, |it| {
+            if changes_tables(it) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .is_break(),
+        Statement::Explain(explain) => writes(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) => true,
+        Statement::Reset(_) => false,
+    }
+}
+
+fn changes_tables(statement: &Ast) -> bool {
+    matches!(
+        statement,
+        Ast::Insert(_)
+            | Ast::Update(_)
+            | Ast::Delete(_)
+            | Ast::Merge(_)
+            | Ast::Truncate(_)
+            | Ast::Copy { .. }
+            | Ast::CreateTable(_)
+            | Ast::CreateView(_)
+            | Ast::CreateIndex(_)
+            | Ast::CreateSchema { .. }
+            | Ast::CreateDatabase { .. }
+            | Ast::AlterTable(_)
+            | Ast::AlterView { .. }
+            | Ast::Drop { .. }
+    )
+}
+
+/// A plan can still have something that writes: `SELECT … INTO`.
 pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
     let options =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    options.verify_plan(plan).map_err(|_| not_a_query())
+    options.verify_plan(plan).map_err(|_| read_only())
 }
 
 fn not_a_query() -> Error {
-    Error::bad_request("not_a_query", "answer a query: this statement is not one")
-        .with_hint("only SELECT, EXPLAIN, DESCRIBE, SHOW TABLES and SHOW COLUMNS are answered")
+    refused("this statement is not one")
+}
+
+fn read_only() -> Error {
+    refused("this statement writes, and all tables are read-only here")
+}
+
+fn refused(reason: &str) -> Error {
+    Error::bad_request("not_a_query", format!("answer a query: {reason}")).with_hint(
+        "queries are read-only: only SELECT, EXPLAIN, DESCRIBE, SHOW TABLES and SHOW COLUMNS are \
+         answered",
+    )
 }

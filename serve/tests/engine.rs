@@ -327,6 +327,35 @@ fn a_symbol_is_found_by_the_spelling_of_its_venue() {
 }
 
 #[test]
+fn what_writes_is_told_that_tables_are_read_only_however_it_is_hidden() {
+    let job = Job::new();
+    let engine = live(&job);
+    for sql in [
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/tmp/x.csv'",
+        "DROP TABLE trades",
+        "TRUNCATE TABLE trades",
+        "ALTER TABLE trades ADD COLUMN x INT",
+        "CREATE SCHEMA s",
+        "INSERT INTO trades SELECT * FROM trades",
+        "UPDATE trades SET price = 1",
+        "DELETE FROM trades",
+        "COPY trades TO '/tmp/x.csv'",
+        "SELECT 1 INTO t",
+        "EXPLAIN DELETE FROM trades",
+        "WITH x AS (INSERT INTO trades SELECT * FROM trades RETURNING *) SELECT * FROM x",
+        "WITH x AS (DELETE FROM trades RETURNING *) SELECT * FROM x",
+        "WITH x AS (SELECT * FROM trades) INSERT INTO trades SELECT * FROM x",
+        "SELECT * FROM (WITH x AS (UPDATE trades SET price = 1 RETURNING *) SELECT * FROM x)",
+    ] {
+        let error = ask(&engine, Request::new(sql)).unwrap_err();
+        assert_eq!(error.code(), "not_a_query", "{sql}: {error}");
+        assert!(error.message().contains("writes, and all tables are read-only"), "{sql}: {error}");
+    }
+    let error = ask(&engine, Request::new("SET a = 1")).unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("read-only")), "{error}");
+}
+
+#[test]
 fn only_questions_are_answered_and_none_about_files() {
     let job = Job::new();
     let file = job.dir.path().join("x.csv");

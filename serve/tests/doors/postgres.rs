@@ -89,6 +89,7 @@ fn psql_is_told_what_was_wrong_and_what_was_meant() {
         ("SELECT coutn(*) FROM trades", "42883", "did you mean count?"),
         ("SELEC 1", "42601", ""),
         ("DELETE FROM trades", "25006", "only SELECT"),
+        ("WITH x AS (DELETE FROM trades RETURNING *) SELECT * FROM x", "25006", "read-only"),
         ("SELECT 1/0", "22012", ""),
         ("SET nothing_like_it = 1", "42704", "SHOW ALL"),
     ];
