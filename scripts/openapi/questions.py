@@ -38,7 +38,7 @@ def put_right(given: dict) -> None:
     given.pop("cursor", None)
     if given.get("at") is not None:
         given.pop("as_of", None)
-        given["at"] = "1999-01-01" if is_picked(given["at"]) else "tag:eod"
+        given["at"] = "1999-01-01" if is_picked(str(given["at"])) else "tag:eod"
     for name, known in KNOWN.items():
         if isinstance(given.get(name), str) and is_picked(given[name]):
             given[name] = known[len(given[name]) % len(known)]

@@ -786,6 +786,10 @@ fn sql_is_asked_at_an_earlier_moment_like_everything_else() {
     let (now, then) =
         (count(json!({"sql": sql})), count(json!({"sql": sql, "at": id.to_string()})));
     assert!(then.as_i64() > Some(0) && then.as_i64() < now.as_i64(), "{then} and {now}");
+    assert_eq!(count(json!({"sql": sql, "at": id})), then, "as /v1/snapshots has it");
+    for wrong in [json!(-1), json!(1.5), json!(true)] {
+        assert_eq!(served.post("/v1/sql", &json!({"sql": sql, "at": wrong})).status, 400);
+    }
     for (at, status, code) in [
         ("7", 404, "unknown_snapshot"),
         ("1999-01-01", 404, "unknown_snapshot"),

@@ -2,8 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-/// Minutes in UTC or in a zone, of any day from 1700 to 2199: a date-time without its seconds, which
-/// the format of that name is not.
+/// Minutes in UTC or in a zone, of any day from 1700 to 2199. The format `date-time` has seconds.
 const MINUTES: &str = "^(((1[7-9]|2[01])[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|\
                        (0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8])))|\
                        ((1[7-9]|2[01])(0[48]|[2468][048]|[13579][26])|2000)-02-29)\
@@ -33,7 +32,8 @@ pub(super) fn moment() -> Json {
                   { "type": "string", "pattern": format!("^({})$", whole(i64::MAX)) },
                   { "type": "string", "format": "date-time" },
                   { "type": "string", "format": "date" },
-                  { "type": "string", "pattern": MINUTES }],
+                  { "type": "string", "pattern": MINUTES },
+                  { "type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX }],
     })
 }
 

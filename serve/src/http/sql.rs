@@ -5,6 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use k2_sinks::At;
 use serde::Deserialize;
 
 use super::ask::{accept_of, check_content_type, unreadable};
@@ -42,9 +43,26 @@ struct Question {
     #[serde(default)]
     as_of: Option<AsOf>,
     #[serde(default)]
-    at: Option<String>,
+    at: Option<Moment>,
     #[serde(default)]
     on_partial: Option<OnPartial>,
+}
+
+/// The moment of a question, which may be the id of a snapshot as `/v1/snapshots` has it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "at is no snapshot, time or tag:NAME")]
+enum Moment {
+    Snapshot(i64),
+    Text(String),
+}
+
+impl Moment {
+    fn read(self) -> Result<At> {
+        match self {
+            Self::Snapshot(id) => parse_at(&id.to_string()),
+            Self::Text(text) => parse_at(&text),
+        }
+    }
 }
 
 pub(super) async fn sql(
@@ -60,7 +78,7 @@ pub(super) async fn sql(
         Some(name) => name.parse()?,
     };
     let Question { sql, as_of, at, on_partial, .. } = question;
-    let at = at.as_deref().map(parse_at).transpose()?;
+    let at = at.map(Moment::read).transpose()?;
     let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
     let wanted = Wanted::of(format, &headers);
     let engine = &state.engine;
