@@ -334,14 +334,14 @@ fn open_lake(
 
 /// Until the job has ended by itself or has been asked to.
 fn follow(job: &Job, interrupt: &Interrupt) {
-    let (metrics, mut status) = (job.metrics(), Status::new());
+    let (metrics, live, mut status) = (job.metrics(), job.live(), Status::new());
     let mut asked = false;
     while !job.is_finished() {
         if interrupt.is_asked() && !asked {
             asked = true;
             job.stop();
         }
-        status.update(&metrics);
+        status.update(&metrics, &live);
         RealClock.sleep(FOLLOW_EVERY);
     }
     status.finish();

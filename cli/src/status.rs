@@ -3,10 +3,12 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use k2_dataflows::live::Live;
 use k2_operators::kit::metrics::Metrics;
 
 use crate::clock;
 use crate::screen::{Progress, bytes, count};
+use crate::summary::open_gaps;
 
 /// Over which rows per second are measured.
 const RATE_OVER: Duration = Duration::from_secs(1);
@@ -39,10 +41,10 @@ impl Status {
     }
 
     /// Looks at the counters; several times a second.
-    pub fn update(&mut self, metrics: &Metrics) {
+    pub fn update(&mut self, metrics: &Metrics, live: &Live) {
         let now = clock::start();
         self.pace.measure(metrics, now);
-        self.progress.say(|| self.pace.text(metrics, now));
+        self.progress.say(|| self.pace.text(metrics, open_gaps(live).0, now));
     }
 
     pub fn finish(self) {
@@ -65,13 +67,11 @@ impl Pace {
         }
     }
 
-    fn text(&self, metrics: &Metrics, now: Instant) -> String {
+    fn text(&self, metrics: &Metrics, gaps: u64, now: Instant) -> String {
         let undecoded = metrics.ingest_records.get().saturating_sub(metrics.messages());
         let lag = undecoded + metrics.ingest_lag_messages.get();
-        let opened = metrics.sequence_gaps_opened.get();
-        let gaps = opened.saturating_sub(metrics.sequence_gaps_healed.get());
         let mut text = format!(
-            "{} rows/s · {} rows · lag {} · {} duplicates · {} gaps · ",
+            "{} rows/s · {} rows · lag {} · {} duplicates · {} gaps open · ",
             count(self.records_per_second as u64),
             count(metrics.ingest_records.get()),
             count(lag),

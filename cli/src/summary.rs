@@ -63,10 +63,10 @@ fn text(metrics: &Metrics, live: &Live, elapsed: Duration) -> String {
     text
 }
 
-/// Gaps open at the end, over all runs of the job on this directory, and the numbers in them.
-fn open_gaps(live: &Live) -> (u64, u64) {
+/// Gaps open now, over all runs of the job on this directory, and the numbers in them.
+pub(crate) fn open_gaps(live: &Live) -> (u64, u64) {
     if live.frontier() < live.cold().frontier {
-        // Nothing was read, so no worker has published anything of its own.
+        // No worker has published anything of its own yet: a pin would wait for that.
         return (0, 0);
     }
     let pin = live.pin();

@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
 use k2_sinks::encode::ROW_GROUP_ROWS;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
@@ -68,12 +68,12 @@ struct File<W: Write + Send> {
 
 impl<W: Write + Send> ParquetRows<W> {
     pub(super) fn new(schema: &Schema, out: W) -> Self {
-        let schema = Arc::new(plain(schema));
+        let schema = Arc::new(storable(&plain(schema)));
         Self { schema, out: Some(out), file: None, waiting: Waiting::default() }
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
-        let batch = of_schema(batch, &self.schema).map_err(io::Error::other)?;
+        let batch = stored(batch, &self.schema).map_err(io::Error::other)?;
         let mut from = 0;
         while from < batch.num_rows() {
             let taken = (ROW_GROUP_ROWS - self.waiting.rows).min(batch.num_rows() - from);
@@ -112,6 +112,31 @@ impl<W: Write + Send> ParquetRows<W> {
         }
         Ok(())
     }
+}
+
+/// `schema` with the types that a file can have: an interval of months, days and nanoseconds is none
+/// of them, and is the text that it is in other formats.
+fn storable(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Interval(_) => field.as_ref().clone().with_data_type(DataType::Utf8),
+        _ => field.as_ref().clone(),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+/// `batch` with the types of `schema`.
+fn stored(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let is_plain =
+        |(column, field): (&ArrayRef, &FieldRef)| column.data_type() == field.data_type();
+    if batch.columns().iter().zip(schema.fields()).all(is_plain) {
+        return of_schema(batch, schema);
+    }
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| match column.data_type() {
+        DataType::Interval(_) => arrow_cast::cast(column, field.data_type()),
+        _ => Ok(column.clone()),
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
 }
 
 /// It was tried, and failed.
