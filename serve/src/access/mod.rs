@@ -6,6 +6,7 @@
 mod bucket;
 mod gate;
 mod key;
+mod leave;
 mod ring;
 mod scope;
 
@@ -20,6 +21,7 @@ pub use gate::Concurrency;
 pub(crate) use gate::{Gate, Running};
 pub use key::NewKey;
 pub(crate) use key::hex;
+pub(crate) use leave::Leave;
 pub use ring::{KEYS_FILE, KeyEntry, KeyRing};
 pub use scope::{Scope, Scopes};
 
@@ -142,10 +144,7 @@ impl Access {
         }
         let Some(id) = &client.key_id else { return Ok(()) };
         self.with_state(|state, now| {
-            let entry = state.ring.get(id).ok_or_else(unknown_key)?;
-            if let Some(at) = &entry.revoked {
-                return Err(revoked_key(id, at).into());
-            }
+            let entry = check_key(&state.ring, id)?;
             let Some(rate) = entry.rate else { return Ok(()) };
             let bucket = state.buckets.entry(id.clone()).or_insert_with(|| Bucket::new(rate));
             bucket.change(rate);
@@ -196,6 +195,15 @@ fn unknown_key() -> Error {
 fn revoked_key(id: &str, at: &str) -> Error {
     refused("revoked_key", format!("let a client in: key {id} was revoked at {at}"))
         .with_hint("k2 keys create makes a new one")
+}
+
+/// The entry of a key that is valid.
+fn check_key<'a>(ring: &'a KeyRing, id: &str) -> Result<&'a KeyEntry> {
+    let entry = ring.get(id).ok_or_else(unknown_key)?;
+    match &entry.revoked {
+        Some(at) => Err(revoked_key(id, at)),
+        None => Ok(entry),
+    }
 }
 
 fn out_of_scope(scope: Scope, scopes: Scopes) -> Error {

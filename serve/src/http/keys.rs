@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::access::{Access, Denied, Policy, Scope};
+use crate::access::{Access, Denied, Leave, Policy, Scope};
 use crate::error::Error;
 
 const API_KEY: &str = "x-api-key";
@@ -18,9 +18,17 @@ const HEADERS_BYTES_MAX: usize = 16 << 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Answers a request, if its client may ask it.
-pub(super) async fn admit(State(access): State<Access>, request: Request, next: Next) -> Response {
-    if let Err(refusal) = check(&access, &request) {
-        return refusal;
+pub(super) async fn admit(
+    State(access): State<Access>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match check(&access, &request) {
+        Err(refusal) => return refusal,
+        Ok(Some(leave)) => {
+            request.extensions_mut().insert(leave);
+        }
+        Ok(None) => {}
     }
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -40,7 +48,7 @@ pub(super) fn scope_of(path: &str) -> Option<Scope> {
 }
 
 #[allow(clippy::result_large_err, reason = "the error is the answer")]
-fn check(access: &Access, request: &Request) -> Result<(), Response> {
+fn check(access: &Access, request: &Request) -> Result<Option<Leave>, Response> {
     let headers = request.headers();
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > HEADERS_BYTES_MAX {
@@ -57,9 +65,10 @@ fn check(access: &Access, request: &Request) -> Result<(), Response> {
         );
         return Err(error.into_response());
     }
-    let Some(scope) = scope_of(request.uri().path()) else { return Ok(()) };
+    let Some(scope) = scope_of(request.uri().path()) else { return Ok(None) };
     let client = access.identify(key_of(headers)).map_err(|error| denied(error.into()))?;
-    access.admit(&client, scope).map_err(denied)
+    access.admit(&client, scope).map_err(denied)?;
+    Ok(Some(Leave::new(access, client)))
 }
 
 /// A key is one word; `authorization` of another kind is none.

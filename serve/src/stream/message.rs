@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::stream::token::{Position, Token};
 
 /// What happened.
@@ -19,6 +20,8 @@ pub(crate) enum Event {
     Heartbeat,
     /// The job has ended, or the server is about to.
     End,
+    /// The reader may no longer read.
+    Refused,
 }
 
 impl Event {
@@ -30,6 +33,7 @@ impl Event {
             Self::Reset => "reset",
             Self::Heartbeat => "heartbeat",
             Self::End => "end",
+            Self::Refused => "refused",
         }
     }
 }
@@ -47,6 +51,15 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// The last one to a reader that may no longer read.
+    pub(crate) fn refused(error: &Error) -> Self {
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let (code, message) = (text(error.code()), text(error.message()));
+        let hint = text(error.hint().unwrap_or_default());
+        let members = format!("\"code\":{code},\"message\":{message},\"hint\":{hint}");
+        Self { event: Event::Refused, position: None, members, rows: None }
+    }
+
     pub(crate) fn data(&self) -> String {
         let of_rows = self.rows.iter().flatten().map(|rows| rows.len() + 1).sum::<usize>();
         let mut data = String::with_capacity(self.members.len() + of_rows + 16);

@@ -24,4 +24,5 @@ mod streams;
 mod texts;
 mod token;
 
+pub(crate) use message::Message;
 pub(crate) use streams::{Streams, Subscription};

@@ -1,7 +1,8 @@
 //! Keys, scopes and rates, at both doors.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use k2_serve::Access;
 use k2_serve::access::{KeyRing, NewKey, Policy};
@@ -110,6 +111,32 @@ fn both_doors_take_from_one_rate() {
     client.query("SELECT 1");
     let (state, _, hint) = client.refusal();
     assert!(state == "53400" && hint.contains("ask again in"), "{state} {hint}");
+}
+
+#[test]
+fn a_subscription_ends_with_its_key() {
+    let job = Job::new();
+    let directory = job.dir.path();
+    let (key, other) = (key_in(directory, "stream", None), key_in(directory, "stream", None));
+    let doors = open(&live(&job), &Access::of(directory, None, Policy::Keys));
+    let subscribe = |key: &NewKey| {
+        let mut stream = TcpStream::connect(doors.http.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head = bearer(key);
+        write!(stream, "GET /v1/stream/trades HTTP/1.0\r\nhost: localhost\r\n{head}\r\n\r\n")
+            .unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == "event: snapshot"));
+        lines
+    };
+    let (mut ends, mut goes_on) = (subscribe(&key), subscribe(&other));
+    KeyRing::update(directory, |ring| ring.revoke(key.id(), "today".to_owned())).unwrap();
+    assert!(ends.any(|line| line == "event: refused"));
+    let told = ends.next().unwrap();
+    assert!(told.contains("revoked_key") && told.contains("\"hint\":\""), "{told}");
+    assert!(ends.all(|line| line.is_empty()), "nothing comes after that");
+    drop(doors);
+    assert!(goes_on.any(|line| line == "event: end"), "that of another key ends with the server");
 }
 
 #[test]
