@@ -28,9 +28,7 @@ pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error 
         }
         DataFusionError::SchemaError(cause, _) => of_schema(&cause),
         DataFusionError::Plan(message) => of_plan(&message, tables),
-        DataFusionError::NotImplemented(message) => {
-            Error::bad_request("not_supported", format!("answer a query: {}", lowered(&message)))
-        }
+        DataFusionError::NotImplemented(message) => not_supported(&message),
         DataFusionError::ResourcesExhausted(message) => out_of_memory().with_source(message),
         DataFusionError::Execution(message) => cannot_compute(&message),
         DataFusionError::ArrowError(cause, _) => of_arrow(*cause),
@@ -78,6 +76,23 @@ impl std::fmt::Display for Told {
 }
 
 impl std::error::Error for Told {}
+
+/// What the planner does not know, without the names that its own parts have.
+fn not_supported(message: &str) -> Error {
+    let error = |what: &str| Error::bad_request("not_supported", format!("answer a query: {what}"));
+    if message.contains("OuterReferenceColumn") {
+        return error(
+            "a query within it needs columns of the one around it in a way that is not known",
+        )
+        .with_hint("join the two, or use window functions over both");
+    }
+    if message.contains("JOIN operator") {
+        return error("this kind of join is not known")
+            .with_hint("joins are inner, left, right, full, semi, anti and cross");
+    }
+    let message = lowered(&message);
+    error(message.split(" { ").next().unwrap_or(&message))
+}
 
 fn out_of_memory() -> Error {
     Error::new(

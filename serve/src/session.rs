@@ -7,13 +7,15 @@ use datafusion::error::Result;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
 
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::composed;
 use crate::config::EngineConfig;
+use crate::functions::arithmetic::Operators;
 use crate::functions::exact::exact;
-use crate::functions::guarded::{Guards, guarded};
+use crate::functions::guarded::{GuardedLiterals, Guards, guarded};
 use crate::functions::{bar, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
@@ -45,7 +47,11 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     let aggregate = state.aggregate_functions().values().cloned();
     let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();
     aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
+    let mut planners: Vec<Arc<dyn ExprPlanner>> =
+        vec![Arc::new(Operators), Arc::new(GuardedLiterals)];
+    planners.extend(state.expr_planners().iter().cloned());
     Ok(SessionStateBuilder::new_from_existing(state)
+        .with_expr_planners(planners)
         .with_scalar_functions(scalar)
         .with_aggregate_functions(aggregate)
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))

@@ -1,5 +1,6 @@
 //! The functions that the definitions of views are written with, and what all functions are held to.
 
+pub(crate) mod arithmetic;
 pub(crate) mod bar;
 pub(crate) mod covered;
 mod distinct;

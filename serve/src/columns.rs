@@ -1,0 +1,212 @@
+//! Each column of an answer has a name of its own.
+//!
+//! `SELECT price, price::float8` and `SELECT a.price, b.price` have two columns of one name. The planner
+//! refuses some of these, and of the others no reader of JSON could have both. The first keeps its
+//! name, the next one is `price_1`.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
+    VisitMut, VisitorMut,
+};
+
+/// Gives a name to what has that of a column beside it, in `statement` and in the queries within it.
+pub(crate) fn name_apart(statement: &mut Statement) {
+    match statement {
+        Statement::Statement(ast) => {
+            let _all = ast.visit(&mut Apart);
+        }
+        Statement::Explain(explain) => name_apart(&mut explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
+    }
+}
+
+struct Apart;
+
+impl VisitorMut for Apart {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut names = Names::default();
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                names.take(normalized(alias));
+            }
+        }
+        let all = Covered::by(select);
+        for item in &mut select.projection {
+            let SelectItem::UnnamedExpr(expr) = item else { continue };
+            let name = name_of(expr);
+            let is_covered = is_column(expr) && all.covers(expr);
+            if is_covered || !names.take(name.clone()) {
+                let alias = Ident::with_quote('"', names.next(&name));
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Names that are taken.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
+
+impl Names {
+    /// Whether `name` was free.
+    fn take(&mut self, name: String) -> bool {
+        self.0.insert(name)
+    }
+
+    /// The first name after `name` that is free.
+    fn next(&mut self, name: &str) -> String {
+        let numbered = (1..).map(|number| format!("{name}_{number}"));
+        let free = numbered.into_iter().find(|it| !self.0.contains(it)).unwrap_or_default();
+        self.0.insert(free.clone());
+        free
+    }
+}
+
+/// The columns that wildcards stand for, as far as the question tells.
+enum Covered {
+    None,
+    /// All of them.
+    All,
+    /// Those of some tables; and those without a table, if there is only one.
+    Of {
+        tables: Vec<String>,
+        is_only: bool,
+    },
+}
+
+impl Covered {
+    fn by(select: &Select) -> Self {
+        let mut tables = Vec::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::Wildcard(_) => return Self::All,
+                SelectItem::QualifiedWildcard(
+                    SelectItemQualifiedWildcardKind::ObjectName(name),
+                    _,
+                ) => tables.extend(last_of(name)),
+                _ => {}
+            }
+        }
+        let is_only = matches!(&select.from[..], [only] if only.joins.is_empty()
+            && !matches!(only.relation, TableFactor::NestedJoin { .. }));
+        if tables.is_empty() { Self::None } else { Self::Of { tables, is_only } }
+    }
+
+    fn covers(&self, column: &Expr) -> bool {
+        match (self, column) {
+            (Self::None, _) => false,
+            (Self::All, _) => true,
+            (_, Expr::Cast { expr, .. } | Expr::Nested(expr)) => self.covers(expr),
+            (Self::Of { tables, .. }, Expr::CompoundIdentifier(parts)) => match &parts[..] {
+                [.., table, _] => tables.contains(&normalized(table)),
+                _ => false,
+            },
+            (Self::Of { is_only, .. }, _) => *is_only,
+        }
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_column(expr),
+        _ => false,
+    }
+}
+
+/// The name that the planner gives a column: a cast keeps that of what is cast.
+fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => normalized(name),
+        Expr::CompoundIdentifier(parts) => parts.last().map(normalized).unwrap_or_default(),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => name_of(expr),
+        other => other.to_string(),
+    }
+}
+
+fn normalized(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_ascii_lowercase(),
+    }
+}
+
+fn last_of(name: &ObjectName) -> Option<String> {
+    name.0.last()?.as_ident().map(normalized)
+}
+
+/// `plan`, whose columns have names of their own: `*` of several tables has some twice.
+pub(crate) fn with_names_apart(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut names = Names::default();
+    let fields = plan.schema().fields();
+    if fields.iter().all(|field| names.take(field.name().clone())) {
+        return Ok(plan);
+    }
+    let mut taken = BTreeSet::new();
+    let mut apart = Vec::new();
+    for column in plan.schema().columns() {
+        let is_first = taken.insert(column.name.clone());
+        let name = column.name.clone();
+        let expr = PlanExpr::Column(column);
+        apart.push(if is_first { expr } else { expr.alias(names.next(&name)) });
+    }
+    LogicalPlanBuilder::from(plan).project(apart)?.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::parser::DFParser;
+
+    use super::*;
+
+    fn apart(sql: &str) -> String {
+        let mut statement = DFParser::parse_sql(sql).unwrap().pop_front().unwrap();
+        name_apart(&mut statement);
+        statement.to_string()
+    }
+
+    #[test]
+    fn what_has_a_name_of_its_own_keeps_it() {
+        for sql in [
+            "SELECT price, quantity FROM trades",
+            "SELECT *, price * quantity FROM trades",
+            "SELECT *, price AS p FROM trades",
+            "SELECT t.*, q.bid_price FROM trades AS t JOIN quotes AS q ON true",
+            "SELECT t.*, bid_price FROM trades AS t JOIN quotes AS q ON true",
+            "SELECT max(price), min(price) FROM trades",
+            "SELECT \"Price\", price FROM t",
+        ] {
+            assert_eq!(apart(sql), sql);
+        }
+    }
+
+    #[test]
+    fn the_next_of_a_name_has_a_number() {
+        for (sql, wanted) in [
+            ("SELECT ts, ts::date FROM t", "SELECT ts, ts::DATE AS \"ts_1\" FROM t"),
+            ("SELECT 1, 1", "SELECT 1, 1 AS \"1_1\""),
+            (
+                "SELECT max(a), max(a), max(a)",
+                "SELECT max(a), max(a) AS \"max(a)_1\", max(a) AS \"max(a)_2\"",
+            ),
+            ("SELECT a.p, b.p FROM a, b", "SELECT a.p, b.p AS \"p_1\" FROM a, b"),
+            ("SELECT P, q AS p FROM t", "SELECT P AS \"p_1\", q AS p FROM t"),
+            ("SELECT p, p AS p_1, p FROM t", "SELECT p, p AS p_1, p AS \"p_2\" FROM t"),
+            ("SELECT *, ts::date FROM t", "SELECT *, ts::DATE AS \"ts_1\" FROM t"),
+            ("SELECT t.*, price FROM t", "SELECT t.*, price AS \"price_1\" FROM t"),
+            ("SELECT t.*, t.p, u.p FROM t, u", "SELECT t.*, t.p AS \"p_1\", u.p FROM t, u"),
+            ("SELECT x FROM (SELECT 1, 1) AS y", "SELECT x FROM (SELECT 1, 1 AS \"1_1\") AS y"),
+        ] {
+            assert_eq!(apart(sql), wanted);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Quotients and products of decimals, wherever the result fits.
+//!
+//! Those of DataFusion work in 128 bits and have as many decimals as their operands ask for. So
+//! `sum(price * quantity) / sum(quantity)` overflows though each mean price fits, `1 / price` has four
+//! decimals, and `price * quantity * price` has 36 and room for two digits in front of them. Here the
+//! work is done in 256 bits. A quotient has 18 decimals, a product 24 at most; what has more is
+//! rounded, half away from zero.
+//!
+//! `^` is PostgreSQL's power, and binds closer than `*`; to DataFusion it is an exclusive or, and does
+//! not. So it is refused, with what to write for it.
+
+use std::sync::Arc;
+
+use arrow_schema::{ArrowError, DataType, Field};
+use datafusion::arrow::compute::kernels::numeric;
+use datafusion::common::{DFSchema, DataFusionError, Result, exec_err};
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::physical_expr_common::datum::apply;
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::error::Error;
+
+/// Digits of a decimal of 128 bits, and of 256.
+const DIGITS: u8 = 38;
+const WIDE_DIGITS: u8 = 76;
+/// Decimals of a quotient.
+const QUOTIENT_SCALE: i8 = 18;
+/// Decimals of a product at most: those of a price times a quantity.
+const PRODUCT_SCALE: i8 = 24;
+/// A dividend has so many decimals at least, to which the division adds four: enough for the result,
+/// and for the digit that decides how it is rounded.
+const DIVIDEND_SCALE: i8 = 16;
+
+/// Plans operators that DataFusion would compute in too little room, or as something else.
+#[derive(Debug)]
+pub(crate) struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if expr.op == BinaryOperator::BitwiseXor {
+            return Err(DataFusionError::External(Box::new(no_power())));
+        }
+        let scale = |expr: &Expr| expr.get_type(schema).ok().as_ref().and_then(Scale::of);
+        let (left, right) = (scale(&expr.left), scale(&expr.right));
+        let (is_left, is_right) = (is_open(&expr.left), is_open(&expr.right));
+        // A parameter whose type nothing else tells is of the type that the other side has.
+        let (left, right) =
+            (left.or(right.filter(|_| is_left)), right.or(left.filter(|_| is_right)));
+        let (Some(left), Some(right)) = (left, right) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        if !left.is_decimal && !right.is_decimal {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let operation = match expr.op {
+            BinaryOperator::Divide => Operation::Divide,
+            BinaryOperator::Multiply if left.digits + right.digits > PRODUCT_SCALE => {
+                Operation::Multiply
+            }
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let operands = vec![closed(expr.left, left), closed(expr.right, right)];
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(operation.call(operands))))
+    }
+}
+
+fn no_power() -> Error {
+    Error::bad_request("not_supported", "answer a query: ^ is not answered")
+        .with_hint("write power(a, b) for a to the power of b")
+}
+
+/// How many decimals an operand has.
+#[derive(Clone, Copy)]
+struct Scale {
+    is_decimal: bool,
+    digits: i8,
+}
+
+impl Scale {
+    fn of(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            DataType::Decimal128(_, digits) => Some(Self { is_decimal: true, digits: *digits }),
+            whole if whole.is_integer() => Some(Self { is_decimal: false, digits: 0 }),
+            _ => None,
+        }
+    }
+}
+
+/// A parameter of which nobody has said what type it is.
+fn is_open(expr: &Expr) -> bool {
+    matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }))
+}
+
+fn closed(expr: Expr, scale: Scale) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = Field::new(&id, DataType::Decimal128(DIGITS, scale.digits), true);
+            Expr::Placeholder(Placeholder::new_with_field(id, Some(Arc::new(field))))
+        }
+        known => known,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Operation {
+    Divide,
+    Multiply,
+}
+
+impl Operation {
+    fn call(self, operands: Vec<Expr>) -> ScalarFunction {
+        let signature = Signature::any(2, Volatility::Immutable);
+        let function = ScalarUDF::new_from_impl(Arithmetic { operation: self, signature });
+        ScalarFunction::new_udf(Arc::new(function), operands)
+    }
+
+    fn scale(self) -> i8 {
+        match self {
+            Self::Divide => QUOTIENT_SCALE,
+            Self::Multiply => PRODUCT_SCALE,
+        }
+    }
+
+    fn operator(self) -> Operator {
+        match self {
+            Self::Divide => Operator::Divide,
+            Self::Multiply => Operator::Multiply,
+        }
+    }
+
+    fn of(self, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
+        match self {
+            Self::Divide => apply(&wide(left, DIVIDEND_SCALE)?, &wide(right, 0)?, numeric::div),
+            Self::Multiply => apply(&wide(left, 0)?, &wide(right, 0)?, numeric::mul),
+        }
+    }
+}
+
+/// `value` in 256 bits, with so many decimals at least.
+fn wide(value: &ColumnarValue, scale_min: i8) -> Result<ColumnarValue> {
+    let digits = Scale::of(&value.data_type()).map_or(0, |scale| scale.digits);
+    value.cast_to(&DataType::Decimal256(WIDE_DIGITS, digits.max(scale_min)), None)
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Arithmetic {
+    operation: Operation,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Arithmetic {
+    fn name(&self) -> &str {
+        match self.operation {
+            Operation::Divide => "quotient",
+            Operation::Multiply => "product",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _operands: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Decimal128(DIGITS, self.operation.scale()))
+    }
+
+    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [left, right] = &call.args[..] else {
+            return exec_err!("{} takes two operands", self.name());
+        };
+        let exact = self.operation.of(left, right)?;
+        let fitting = exact.cast_to(&DataType::Decimal128(DIGITS, self.operation.scale()), None);
+        fitting.map_err(|_| {
+            let operator = self.operation.operator();
+            let text = format!("the result of {operator} has more digits than a decimal may have");
+            ArrowError::ArithmeticOverflow(text).into()
+        })
+    }
+
+    /// A column is named as if it were the operator.
+    fn schema_name(&self, operands: &[Expr]) -> Result<String> {
+        Ok(self.as_operator(operands).map_or(self.name().into(), |it| it.schema_name().to_string()))
+    }
+
+    fn display_name(&self, operands: &[Expr]) -> Result<String> {
+        Ok(self.as_operator(operands).map_or(self.name().into(), |it| it.to_string()))
+    }
+}
+
+impl Arithmetic {
+    fn as_operator(&self, operands: &[Expr]) -> Option<Expr> {
+        let [left, right] = operands else { return None };
+        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+        Some(Expr::BinaryExpr(BinaryExpr { left, op: self.operation.operator(), right }))
+    }
+}
