@@ -20,6 +20,7 @@ use crate::functions::finality::{Clocks, is_final};
 use crate::pg_catalog::{CatalogTables, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::pinned::{Pinned, Trace};
 use crate::schema;
+use crate::stop::Stop;
 use crate::tables::counted::Side;
 use crate::tables::memory::{MakeRows, MemoryTable};
 use crate::tables::stored::StoredTable;
@@ -64,6 +65,8 @@ pub(crate) struct Scope {
     pub(crate) clocks: Clocks,
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) snapshots: Arc<dyn Fn() -> Vec<Snapshot> + Send + Sync>,
+    /// When the query has to end.
+    pub(crate) stop: Stop,
     /// Without a catalog; each plan gets the one of this scope.
     pub(crate) base: Arc<SessionState>,
 }
@@ -79,6 +82,7 @@ impl Scope {
     pub(crate) fn session(self: &Arc<Self>) -> SessionState {
         let mut state = SessionState::clone(&self.base);
         state.register_catalog_list(Arc::new(Catalogs(self.clone())));
+        state.config_mut().options_mut().extensions.insert(self.stop.clone());
         // What now() is.
         state.mark_start_execution();
         state

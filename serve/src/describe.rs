@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::planning;
 use crate::request::{AsOf, Request};
 use crate::statement::{self, Question};
+use crate::stop::Stop;
 
 /// The shape of an answer.
 pub(crate) struct Described {
@@ -36,8 +37,13 @@ impl Engine {
     }
 
     async fn described(&self, sql: &str) -> Result<(Described, Arc<Scope>)> {
+        let (engine, sql) = (self.clone(), sql.to_owned());
+        self.apart(move |stop| async move { engine.describe_now(&sql, stop).await }).await
+    }
+
+    async fn describe_now(&self, sql: &str, stop: Stop) -> Result<(Described, Arc<Scope>)> {
         let Question { statement, moments, .. } = statement::parse(sql)?;
-        let scope = self.scope_of(&Request::default(), moments).await?;
+        let scope = self.scope_of(&Request::default(), moments, stop).await?;
         let plan = planning::plan_of(&scope.session(), statement).await?;
         let parameters = plan.get_parameter_types().map_err(failed)?;
         let schema = Arc::new(plan.schema().as_arrow().clone());

@@ -15,6 +15,7 @@ pub(crate) mod newest_bars;
 mod plan;
 pub(crate) mod sizes;
 pub(crate) mod stream;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +31,8 @@ use held::Held;
 use k2_dataflows::live::Live;
 use k2_model::{Offsets, Time};
 use k2_sinks::{At, ColdPin, Lake, Snapshot, Table};
-use limits::out_of_time;
 use plan::{Begun, facts_of, planned};
+use threads::QueryThreads;
 
 use crate::access::Gate;
 use crate::answer::{Answer, Answered, Meta, OpenGaps};
@@ -49,7 +50,8 @@ use crate::moments::Moments;
 use crate::pinned::{Pinned, Touched, Trace};
 use crate::request::Request;
 use crate::session;
-use crate::statement::{self, Question};
+use crate::statement::{self, PlansFor, Question};
+use crate::stop::{Stop, out_of_time};
 use crate::views::definitions;
 
 /// How often and how long a query waits for a job that has just started.
@@ -73,6 +75,7 @@ struct Inner {
     statistics: Statistics,
     gate: Gate,
     memory: Arc<AllMemory>,
+    threads: QueryThreads,
 }
 
 enum Source {
@@ -114,12 +117,16 @@ impl Engine {
     fn new(source: Source, lake: Arc<Lake>, config: EngineConfig) -> Result<Self> {
         let moments = Moments::new(lake.clone());
         let base = session::base(&config).map_err(|error| hint::of_datafusion(error, &[]))?;
+        let threads = QueryThreads::start(config.parallelism).map_err(|error| {
+            Error::internal("start the threads that answer queries").with_source(error)
+        })?;
         Ok(Self(Arc::new(Inner {
             source,
             snapshots: Arc::new(move || lake.snapshots()),
             moments,
             gate: Gate::new(config.concurrency),
             memory: AllMemory::new(config.memory_bytes_max),
+            threads,
             config: Arc::new(config),
             base: Arc::new(base),
             clocks: Mutex::default(),
@@ -174,13 +181,23 @@ impl Engine {
     pub fn query(&self, request: Request) -> BoxFuture<'_, Result<Answer>> {
         Box::pin(async move {
             let limits = request.limits.unwrap_or(self.0.config.limits);
-            let answering = async { self.answer(request, limits).await.map(Some) };
+            let answering = async {
+                // It keeps its place for as long as it keeps a thread, whoever waits for it.
+                let place = self.0.gate.enter().await?;
+                let (engine, stop) = (self.clone(), Stop::after(limits.time_max));
+                let answering = self.0.threads.run(stop.clone(), async move {
+                    let _until_answered = place;
+                    engine.answer(request, limits, stop).await
+                });
+                answering.await.map(Some)
+            };
             let answer = self.timed(limits, Box::pin(answering)).await?;
             answer.ok_or_else(|| Error::internal("answer a query: there is no answer"))
         })
     }
 
-    /// Answers within the time there is, and counts that. No answer is none that counts.
+    /// Answers within the time there is, waiting for its turn included, and counts that. No answer is
+    /// none that counts.
     #[allow(clippy::disallowed_methods, reason = "how long an answer took is for people")]
     async fn timed<T: Answered>(
         &self,
@@ -188,13 +205,8 @@ impl Engine {
         answering: BoxFuture<'_, Result<Option<T>>>,
     ) -> Result<Option<T>> {
         let started = Instant::now();
-        // Waiting for its turn is a part of a query's time.
-        let in_turn = async {
-            let _running = self.0.gate.enter().await?;
-            answering.await
-        };
-        let answer = tokio::time::timeout(limits.time_max, in_turn).await;
-        let mut answer = answer.unwrap_or_else(|_| Err(out_of_time(limits)));
+        let answer = tokio::time::timeout(limits.time_max, answering).await;
+        let mut answer = answer.unwrap_or_else(|_| Err(out_of_time(limits.time_max)));
         if let Ok(None) = answer {
             return Ok(None);
         }
@@ -213,33 +225,55 @@ impl Engine {
         answer
     }
 
-    async fn answer(&self, request: Request, limits: Limits) -> Result<Answer> {
+    /// Runs `work` where queries run, within the time of one.
+    pub(crate) async fn apart<T, F>(&self, work: impl FnOnce(Stop) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let time_max = self.0.config.limits.time_max;
+        let stop = Stop::after(time_max);
+        let running = self.0.threads.run(stop.clone(), work(stop));
+        let ended = tokio::time::timeout(time_max, running).await;
+        ended.unwrap_or_else(|_| Err(out_of_time(time_max)))
+    }
+
+    async fn answer(&self, request: Request, limits: Limits, stop: Stop) -> Result<Answer> {
         let correlation_id = request.correlation_id.clone();
-        let Opened { scope, rows } = self.open(request, limits).await?;
+        let Opened { scope, rows } = self.open(request, limits, stop).await?;
         let (schema, batches) = (rows.schema(), rows.collect(limits).await?);
         let meta = self.meta(&scope, correlation_id).await?;
         Ok(Answer { schema, batches, meta })
     }
 
     /// Begins to answer: all is pinned and planned, and nothing read yet.
-    async fn open(&self, request: Request, limits: Limits) -> Result<Opened> {
-        let Question { statement, moments, is_explain } = statement::parse(&request.sql)?;
-        let scope = self.scope_of(&request, moments).await?;
+    async fn open(&self, request: Request, limits: Limits, stop: Stop) -> Result<Opened> {
+        let Question { statement, moments, explains } = statement::parse(&request.sql)?;
+        let scope = self.scope_of(&request, moments, stop).await?;
         let mut rows = self.run(&scope, statement, limits).await?;
         let schema = rows.schema();
-        if is_explain {
+        if let Some(reader) = explains {
             let memory = rows.memory();
-            let lines = explain::lines(&scope, &schema, rows.collect(limits).await?);
-            rows = Begun::of(schema, lines, memory);
+            let plans = explain::without_places(&scope, rows.collect(limits).await?);
+            let plans = match reader {
+                PlansFor::People => explain::lines(&scope, &schema, plans),
+                PlansFor::Programs => plans,
+            };
+            rows = Begun::of(schema, plans, memory);
         }
         Ok(Opened { scope, rows })
     }
 
-    /// What a question sees that names `moments` besides its own.
-    pub(crate) async fn scope_of(&self, request: &Request, moments: Vec<At>) -> Result<Arc<Scope>> {
+    /// What a question sees that names `moments` besides its own, until it has to end.
+    pub(crate) async fn scope_of(
+        &self,
+        request: &Request,
+        moments: Vec<At>,
+        stop: Stop,
+    ) -> Result<Arc<Scope>> {
         let pinned = self.pin(request).await?;
-        let moments = self.moments(moments, &pinned.cold).await?;
-        Ok(self.scope(Arc::new(pinned), moments))
+        let moments = self.moments(moments, &pinned.cold, &stop).await?;
+        Ok(self.scope(Arc::new(pinned), moments, stop))
     }
 
     async fn pin(&self, request: &Request) -> Result<Pinned> {
@@ -287,18 +321,35 @@ impl Engine {
         Ok(Pinned { at: Some(at), ..Pinned::tables(cold) })
     }
 
-    async fn moments(&self, named: Vec<At>, now: &ColdPin) -> Result<BTreeMap<String, Arc<Scope>>> {
+    async fn moments(
+        &self,
+        named: Vec<At>,
+        now: &ColdPin,
+        stop: &Stop,
+    ) -> Result<BTreeMap<String, Arc<Scope>>> {
         let mut moments = BTreeMap::new();
         for at in named {
             let schema = schema_of(&at);
             let pinned = self.moment(at, now).await?;
-            moments.insert(schema, self.scope(Arc::new(pinned), BTreeMap::new()));
+            let scope = self.scope(Arc::new(pinned), BTreeMap::new(), stop.clone());
+            moments.insert(schema, scope);
         }
         Ok(moments)
     }
 
-    fn scope(&self, pinned: Arc<Pinned>, moments: BTreeMap<String, Arc<Scope>>) -> Arc<Scope> {
+    /// What a question of our own sees.
+    fn own_scope(&self, pinned: Arc<Pinned>) -> Arc<Scope> {
+        self.scope(pinned, BTreeMap::new(), Stop::after(self.0.config.limits.time_max))
+    }
+
+    fn scope(
+        &self,
+        pinned: Arc<Pinned>,
+        moments: BTreeMap<String, Arc<Scope>>,
+        stop: Stop,
+    ) -> Arc<Scope> {
         Arc::new(Scope {
+            stop,
             pinned,
             moments,
             trace: Arc::new(Trace::default()),
@@ -332,7 +383,7 @@ impl Engine {
         sql: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordBatch>>> {
         Box::pin(async move {
-            let scope = self.scope(pinned.clone(), BTreeMap::new());
+            let scope = self.own_scope(pinned.clone());
             let limits = Limits { rows_max: usize::MAX, ..self.0.config.limits };
             let (state, plan) = planned(&scope, statement::parse(sql)?.statement).await?;
             let facts = facts_of(&plan)?;

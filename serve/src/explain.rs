@@ -1,12 +1,14 @@
 //! What `EXPLAIN` adds to the plans: what is pinned, and what of it each scan reads.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{RecordBatch, StringArray};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
-use k2_sinks::Table;
+use k2_sinks::{NAMESPACE, Table};
+use object_store::path::Path;
 
 use crate::catalog::Scope;
 
@@ -54,6 +56,44 @@ impl Scan {
             .then(|| format!("{table} that are live: {chunks} chunks with {live_rows} rows"));
         of_files.into_iter().chain(of_chunks)
     }
+}
+
+/// `plans` without where on the server the tables are: files are named from their namespace on.
+pub(crate) fn without_places(scope: &Arc<Scope>, plans: Vec<RecordBatch>) -> Vec<RecordBatch> {
+    let places = places_of(scope);
+    let without = |text: &str| {
+        places.iter().fold(text.to_owned(), |text, place| text.replace(place.as_str(), ""))
+    };
+    let column = |column: &ArrayRef| -> ArrayRef {
+        match column.as_string_opt::<i32>() {
+            Some(texts) => {
+                Arc::new(texts.iter().map(|it| it.map(without)).collect::<StringArray>())
+            }
+            None => column.clone(),
+        }
+    };
+    let told = plans.into_iter().map(|batch| {
+        let columns = batch.columns().iter().map(column).collect();
+        RecordBatch::try_new(batch.schema(), columns).unwrap_or(batch)
+    });
+    told.collect()
+}
+
+/// The directories that namespaces are in, as plans have them.
+fn places_of(scope: &Arc<Scope>) -> BTreeSet<String> {
+    let namespace = format!("/{NAMESPACE}/");
+    let mut places = BTreeSet::new();
+    for pinned in scope.all().map(|scope| &scope.pinned) {
+        for file in Table::ALL.iter().flat_map(|table| pinned.files(*table)) {
+            let path = Path::from_absolute_path(file.local_path()).map(String::from);
+            if let Ok(path) = path
+                && let Some(at) = path.find(&namespace)
+            {
+                places.insert(path[..=at].to_owned());
+            }
+        }
+    }
+    places
 }
 
 /// What is pinned and read, and then the plans in `batches`: a row for each line.

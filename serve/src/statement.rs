@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use k2_sinks::At;
 
 use crate::at;
+use crate::columns;
 use crate::error::{Error, Result};
 use crate::hint;
 use crate::pg_catalog::rewrite::rewrite;
@@ -37,8 +38,15 @@ pub(crate) struct Question {
     pub(crate) statement: Statement,
     /// The moments that its tables are asked for at, besides the one of the whole question.
     pub(crate) moments: Vec<At>,
-    /// It asks for plans, and not in a form that programs read.
-    pub(crate) is_explain: bool,
+    /// It asks for plans.
+    pub(crate) explains: Option<PlansFor>,
+}
+
+/// Who reads the plans that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlansFor {
+    People,
+    Programs,
 }
 
 /// The one question that `sql` is.
@@ -63,8 +71,12 @@ pub(crate) fn parse(sql: &str) -> Result<Question> {
         if is_misplaced { error.with_hint(at::HINT) } else { error }
     })?;
     let moments = if may_name_moments { at::name_moments(&mut statement)? } else { Vec::new() };
-    let is_explain = matches!(&statement, Statement::Explain(it) if it.format.is_none());
-    Ok(Question { statement, moments, is_explain })
+    let explains = match &statement {
+        Statement::Explain(it) if it.format.is_none() => Some(PlansFor::People),
+        Statement::Explain(_) => Some(PlansFor::Programs),
+        _ => None,
+    };
+    Ok(Question { statement, moments, explains })
 }
 
 /// The most words and signs that stand in a row at one level of parentheses, without a comma.
@@ -119,6 +131,7 @@ fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         (Some(statement), 0) if writes(&statement) => Err(read_only()),
         (Some(mut statement), 0) if is_question(&statement) => {
             rewrite(&mut statement);
+            columns::name_apart(&mut statement);
             Ok(statement)
         }
         (Some(_), 0) => Err(not_a_query()),

@@ -75,6 +75,15 @@ fn rows(engine: &Engine, sql: &str) -> Vec<String> {
     lines(&answer(engine, sql))
 }
 
+/// The texts of the column `x`, in an order of their own.
+fn texts_of(engine: &Engine, sql: &str) -> Vec<String> {
+    let value = |line: &String| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row["x"].as_str().unwrap_or("null").to_owned()
+    };
+    rows(engine, sql).iter().map(value).collect()
+}
+
 /// `inner` in itself so many times in the form of `with`, where `@` stands for the inner one.
 fn nested(inner: &str, times: usize, with: &str) -> String {
     (0..times).fold(inner.to_owned(), |inner, _| with.replace('@', &inner))
@@ -426,6 +435,28 @@ fn a_wrong_name_is_answered_with_the_right_one() {
 }
 
 #[test]
+fn what_is_not_known_is_told_without_the_names_of_the_planner() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    for (sql, wanted) in [
+        (
+            "SELECT 1 FROM trades t ASOF JOIN quotes q MATCH_CONDITION (t.ts >= q.ts) \
+             ON t.symbol = q.symbol",
+            "this kind of join is not known",
+        ),
+        (
+            "SELECT 1 FROM latest_trade t CROSS JOIN LATERAL (SELECT bid_price FROM quotes q \
+             WHERE q.symbol = t.symbol AND q.ts <= t.ts ORDER BY q.ts DESC LIMIT 1) q",
+            "needs columns of the one around it",
+        ),
+    ] {
+        let refused = ask(&live(&job), Request::new(sql)).unwrap_err();
+        assert!(refused.message().contains(wanted), "{refused}");
+        assert!(refused.hint().is_some() && !refused.message().contains('{'), "{refused}");
+    }
+}
+
+#[test]
 fn limits_are_errors_that_say_what_to_do() {
     let mut job = Job::new();
     job.run(10, 100);
@@ -490,6 +521,125 @@ fn no_function_makes_more_than_a_query_may_hold() {
         let error = ask(&engine, Request::new(format!("SELECT sum({size}(x)) FROM ({sql})")));
         let error = error.unwrap_err();
         assert_eq!(error.code(), "limit_memory", "{double}: {error}");
+    }
+}
+
+/// A chain of so many names, each a query of the one before it, and a question of the last.
+fn chained(levels: usize, first: &str, each: &str, last: &str) -> String {
+    let each = |level: usize| {
+        let query = each.replace("{}", &format!("c{}", level - 1));
+        format!(", c{level} AS ({query})")
+    };
+    let names: String = (1..=levels).map(each).collect();
+    format!("WITH c0 AS ({first}){names} {}", last.replace("{}", &format!("c{levels}")))
+}
+
+#[test]
+fn what_doubles_with_each_name_is_refused_before_it_is_made() {
+    let job = Job::new();
+    let engine = live(&job);
+    let price = "SELECT price AS a FROM trades";
+    let doubling = [
+        ("SELECT 1 AS a", "SELECT * FROM {} UNION ALL SELECT * FROM {}", "SELECT count(*) FROM {}"),
+        (price, "SELECT x.a FROM {} x JOIN {} y ON x.a = y.a", "SELECT count(*) FROM {}"),
+        (price, "SELECT a FROM {} WHERE a IN (SELECT a FROM {})", "SELECT count(*) FROM {}"),
+        (price, "SELECT a + a + 1 AS a FROM {}", "SELECT count(*) FROM {} WHERE a = 1"),
+        (price, "SELECT a + a + 1 AS a FROM {} GROUP BY 1", "SELECT count(*) FROM {} WHERE a = 1"),
+        (price, "SELECT a + a + 1 AS a FROM {}", "SELECT a FROM {} ORDER BY a LIMIT 1"),
+        (
+            price,
+            "SELECT CASE WHEN a > 1 THEN a ELSE a + 1 END AS a FROM {} WHERE a > 0",
+            "SELECT count(*) FROM {}",
+        ),
+        (price, "SELECT named_struct('l', a, 'r', a) AS a FROM {}", "SELECT count(a) FROM {}"),
+        (price, "SELECT struct(a, a) AS a FROM {}", "SELECT count(a) FROM {}"),
+        (price, "SELECT {'l': a, 'r': a} AS a FROM {}", "SELECT count(a) FROM {}"),
+    ];
+    for (first, each, last) in doubling {
+        answer(&engine, &chained(2, first, each, last));
+        let refused = ask(&engine, Request::new(chained(60, first, each, last))).unwrap_err();
+        assert_eq!(refused.code(), "query_too_complex", "{each}: {refused}");
+    }
+    // What only goes on is no such thing.
+    let on = chained(60, price, "SELECT a + 1 AS a FROM {} WHERE a > 0", "SELECT max(a) FROM {}");
+    answer(&engine, &on);
+}
+
+#[test]
+fn quotients_and_products_fit_wherever_their_result_does() {
+    let engine = live(&Job::new());
+    let one = |sql: &str| texts_of(&engine, &format!("SELECT ({sql})::text AS x"));
+    // Prices and quantities.
+    let trades = "(VALUES (600.25::decimal(38,12), 500000::decimal(38,12)), \
+                  (601.5::decimal(38,12), 50000::decimal(38,12))) AS t (p, q)";
+    let of = |sql: &str| texts_of(&engine, &format!("SELECT ({sql})::text AS x FROM {trades}"));
+    assert_eq!(of("sum(p * q) / sum(q)"), ["600.363636363636363636"]);
+    assert_eq!(of("sum(p) / count(*)"), ["600.875000000000000000"]);
+    assert_eq!(of("q / p"), ["83.125519534497090607", "832.986255726780508122"]);
+    assert_eq!(of("p * q / q"), ["600.250000000000000000", "601.500000000000000000"]);
+    assert_eq!(
+        of("p * p * p"),
+        ["216270112.515625000000000000000000", "217624053.375000000000000000000000"]
+    );
+    let decimal = |text: &str| format!("{text}::decimal(38,12)");
+    let (two, three, none) = (decimal("2"), decimal("3"), decimal("NULL"));
+    assert_eq!(one(&format!("{two} / {three}")), ["0.666666666666666667"]);
+    assert_eq!(one(&format!("-{two} / {three}")), ["-0.666666666666666667"]);
+    assert_eq!(one(&format!("1 / {}", decimal("60000"))), ["0.000016666666666667"]);
+    assert_eq!(one("7.0 / 3"), ["2.333333333333333333"]);
+    assert_eq!(one("7 / 3"), ["2"], "whole numbers stay whole, as in PostgreSQL");
+    assert_eq!(one(&format!("{two} / {none}")), ["null"]);
+    let refused = ask(&engine, Request::new("SELECT 3 * 2 ^ 2")).unwrap_err();
+    assert!(refused.hint().unwrap().contains("power("), "{refused}");
+    let name = answer(&engine, "SELECT 7.0 / 3").schema.field(0).name().clone();
+    assert!(name.contains(" / "), "{name}");
+    for (sql, wanted) in [
+        (format!("{two} / 0"), "divide by zero"),
+        (format!("{} * {two} / 0.000000000001", decimal("1e25")), "overflow"),
+    ] {
+        let refused = ask(&engine, Request::new(format!("SELECT {sql}"))).unwrap_err();
+        assert!(refused.message().to_lowercase().contains(wanted), "{sql}: {refused}");
+    }
+}
+
+#[test]
+fn columns_of_one_name_are_all_answered() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    job.commit();
+    let engine = live(&job);
+    let names = |sql: &str| {
+        let answer = answer(&engine, sql);
+        answer.schema.fields().iter().map(|it| it.name().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("SELECT ts, ts::date FROM trades"), ["ts", "ts_1"]);
+    assert_eq!(
+        names("SELECT price, price::float8, price FROM trades"),
+        ["price", "price_1", "price_2"]
+    );
+    assert_eq!(names("SELECT a.price, b.price FROM trades a, trades b"), ["price", "price_1"]);
+    assert_eq!(names("SELECT max(price), max(price) FROM trades").len(), 2);
+    assert_eq!(names("SELECT 1, 1, 1").len(), 3);
+    let all = names("SELECT * FROM latest_trade a JOIN latest_quote b USING (venue, symbol)");
+    let apart: std::collections::BTreeSet<&String> = all.iter().collect();
+    assert_eq!(apart.len(), all.len());
+    let more = names("SELECT t.*, t.price, ts::date FROM trades t ORDER BY price LIMIT 1");
+    assert_eq!(more[more.len() - 2..], ["price_1", "ts_1"]);
+}
+
+#[test]
+fn plans_do_not_tell_where_on_the_server_the_tables_are() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    job.commit();
+    let place = job.dir.path().display().to_string();
+    for form in ["", "VERBOSE", "ANALYZE", "FORMAT PGJSON", "FORMAT TREE", "FORMAT GRAPHVIZ"] {
+        let plans =
+            rows(&offline(&job), &format!("EXPLAIN {form} SELECT price FROM trades")).join("\n");
+        assert!(!plans.contains(place.trim_start_matches('/')), "{form}: {plans}");
+        if ["", "VERBOSE"].contains(&form) {
+            assert!(plans.contains("market_data/trades/"), "{form}: {plans}");
+        }
     }
 }
 

@@ -20,9 +20,3 @@ pub(super) fn too_large(limits: Limits) -> Error {
     );
     limit_reached("limit_memory", message).with_hint("add LIMIT, or select fewer columns")
 }
-
-pub(super) fn out_of_time(limits: Limits) -> Error {
-    let message = format!("answer a query: it took longer than {:?}", limits.time_max);
-    limit_reached("limit_time", message)
-        .with_hint("name symbols and a time range in WHERE, so that less is read")
-}

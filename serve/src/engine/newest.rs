@@ -2,7 +2,6 @@
 //!
 //! The same rows in the same order as the general path; `None` wherever a file might hold one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -122,7 +121,13 @@ impl Engine {
         answering: BoxFuture<'a, Result<Option<T>>>,
     ) -> BoxFuture<'a, Result<Option<T>>> {
         match self.0.source {
-            Source::Live(_) => Box::pin(self.timed(self.0.config.limits, answering)),
+            Source::Live(_) => {
+                let in_turn = Box::pin(async {
+                    let _running = self.0.gate.enter().await?;
+                    answering.await
+                });
+                Box::pin(self.timed(self.0.config.limits, in_turn))
+            }
             Source::Offline(_) => Box::pin(ready(Ok(None))),
         }
     }
@@ -135,7 +140,7 @@ impl Engine {
         rows: usize,
         correlation_id: String,
     ) -> Result<Meta> {
-        let scope = self.scope(pinned, BTreeMap::new());
+        let scope = self.own_scope(pinned);
         scope.trace.touch(Some(data_type), constraint);
         scope.trace.rows(Side::Live).fetch_add(rows as u64, Ordering::Relaxed);
         self.meta(&scope, correlation_id).await

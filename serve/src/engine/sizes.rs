@@ -1,6 +1,5 @@
 //! How much each table holds, from the pin alone: nothing is read.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -36,7 +35,7 @@ impl Engine {
             let pinned = Arc::new(self.pin(&Request::default()).await?);
             let batch = rows(&pinned)
                 .map_err(|error| Error::internal("count the tables").with_source(error))?;
-            let meta = self.meta(&self.scope(pinned, BTreeMap::new()), correlation_id).await?;
+            let meta = self.meta(&self.own_scope(pinned), correlation_id).await?;
             Ok(Some(Answer { schema: SIZES.clone(), batches: vec![batch], meta }))
         };
         Box::pin(async move {

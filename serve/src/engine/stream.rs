@@ -16,7 +16,6 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::limits::out_of_time;
 use super::plan::{Begun, check_size};
 use super::{Engine, Opened};
 use crate::access::Running;
@@ -25,6 +24,7 @@ use crate::catalog::Scope;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Request;
+use crate::stop::{Stop, out_of_time};
 
 /// An answer of fewer rows and bytes is found whole before any of it is sent.
 const HEAD_ROWS: usize = 20_000;
@@ -54,6 +54,16 @@ struct Rest {
     place: Option<Place>,
     /// Why there are no more batches, if the answer is not whole.
     broken: Broken,
+    _wanted: Wanted,
+}
+
+/// Whoever reads the rest. Without it what makes the rest has to end.
+struct Wanted(Stop);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.now();
+    }
 }
 
 /// A query's place at the gate, for as long as anybody holds it.
@@ -73,8 +83,8 @@ impl Engine {
         Box::pin(async move {
             let started = Instant::now();
             let limits = request.limits.unwrap_or(self.0.config.limits);
-            let opening = timeout(limits.time_max, self.head(request, limits)).await;
-            let opened = opening.unwrap_or_else(|_| Err(out_of_time(limits)));
+            let opening = timeout(limits.time_max, self.begin(request, limits)).await;
+            let opened = opening.unwrap_or_else(|_| Err(out_of_time(limits.time_max)));
             self.0.statistics.queries.fetch_add(1, Ordering::Relaxed);
             let Head { running, scope, meta, schema, batches, rest } =
                 opened.inspect_err(|_| self.count_failure())?;
@@ -82,7 +92,8 @@ impl Engine {
             let rest = match rest {
                 Some(rows) => {
                     let place = Arc::new(running);
-                    Some(Making { engine: self.clone(), limits, started, place }.start(rows))
+                    let (engine, stop) = (self.clone(), scope.stop.clone());
+                    Some(Making { engine, limits, started, place, stop }.start(rows))
                 }
                 None => {
                     self.count_time(started);
@@ -94,10 +105,23 @@ impl Engine {
         })
     }
 
-    async fn head(&self, request: Request, limits: Limits) -> Result<Head> {
+    /// The head, found by the threads that queries have.
+    async fn begin(&self, request: Request, limits: Limits) -> Result<Head> {
         let running = self.0.gate.enter().await?;
+        let (engine, stop) = (self.clone(), Stop::after(limits.time_max));
+        let head = engine.head(request, limits, running, stop.clone());
+        self.0.threads.run(stop, head).await
+    }
+
+    async fn head(
+        self,
+        request: Request,
+        limits: Limits,
+        running: Running,
+        stop: Stop,
+    ) -> Result<Head> {
         let correlation_id = request.correlation_id.clone();
-        let Opened { scope, mut rows } = self.open(request, limits).await?;
+        let Opened { scope, mut rows } = self.open(request, limits, stop).await?;
         let schema = rows.schema();
         let (mut batches, mut found, mut bytes) = (Vec::new(), 0, 0);
         let mut is_whole = false;
@@ -142,6 +166,7 @@ struct Making {
     limits: Limits,
     started: Instant,
     place: Place,
+    stop: Stop,
 }
 
 impl Making {
@@ -149,8 +174,9 @@ impl Making {
         let (sender, batches) = channel(AHEAD_MAX);
         let broken = Broken::default();
         let (why, place) = (broken.clone(), Some(Arc::clone(&self.place)));
-        tokio::spawn(async move { self.run(rows, sender, &why).await });
-        Rest { batches, place, broken }
+        let (engine, wanted) = (self.engine.clone(), Wanted(self.stop.clone()));
+        engine.0.threads.spawn(async move { self.run(rows, sender, &why).await });
+        Rest { batches, place, broken, _wanted: wanted }
     }
 
     async fn run(self, rows: Begun, sender: Sender<RecordBatch>, broken: &Broken) {
@@ -167,18 +193,20 @@ impl Making {
 
     async fn pass_on(&self, mut rows: Begun, sender: &Sender<RecordBatch>) -> Result<()> {
         loop {
+            self.stop.renew();
             let next = tokio::select! {
                 biased;
                 () = sender.closed() => return Ok(()),
                 next = timeout(self.limits.time_max, rows.next()) => next,
             };
             let batch = match next {
-                Err(_) => return Err(out_of_time(self.limits)),
+                Err(_) => return Err(out_of_time(self.limits.time_max)),
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => batch?,
             };
             check_size(batch.get_array_memory_size(), self.limits)?;
             self.engine.count_rows(batch.num_rows());
+            self.stop.pause();
             match timeout(READER_PATIENCE, sender.send(batch)).await {
                 Err(_) => return Err(not_read()),
                 // Nobody wants the rest.

@@ -4,7 +4,8 @@
 //! make gigabytes of nothing: `repeat('x', 1000000000)`, `range(0, 1000000000)`. So where that can be
 //! told from the arguments a function is asked first how much it would make (`made`), and each is
 //! looked at afterwards. What doubles, and doubles again, is stopped at the first result that is too
-//! large.
+//! large, and a type that doubles at the first that is. A slow one is stopped at the next batch, once
+//! the time of its query is over.
 //!
 //! All functions of a session are guarded, and [`Guards`] finds those that the planner brings along,
 //! as for `a || b`.
@@ -15,10 +16,12 @@ use arrow_array::Array;
 use arrow_schema::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{ExprSchema, ScalarValue};
+use datafusion::common::{DFSchema, ExprSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::functions::core;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawDictionaryExpr};
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
@@ -30,7 +33,9 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::made::made;
+use crate::planning::sizes;
 use crate::rewriting::with_parts_rewritten;
+use crate::stop::Stop;
 
 /// Bytes that a function may make of one batch of rows.
 const BYTES_MAX: usize = 64 << 20;
@@ -84,6 +89,35 @@ fn with_guards(expr: Expr) -> Result<Transformed<Expr>> {
     })
 }
 
+/// Plans what is written as a literal with the functions that it is made by, guarded.
+#[derive(Debug)]
+pub(crate) struct GuardedLiterals;
+
+impl ExprPlanner for GuardedLiterals {
+    fn plan_struct_literal(
+        &self,
+        parts: Vec<Expr>,
+        is_named: bool,
+    ) -> Result<PlannerResult<Vec<Expr>>> {
+        let function = if is_named { core::named_struct() } else { core::r#struct() };
+        Ok(PlannerResult::Planned(call(function, parts)))
+    }
+
+    fn plan_dictionary_literal(
+        &self,
+        literal: RawDictionaryExpr,
+        _schema: &DFSchema,
+    ) -> Result<PlannerResult<RawDictionaryExpr>> {
+        let parts = literal.keys.into_iter().zip(literal.values);
+        let parts = parts.flat_map(|(key, value)| [key, value]).collect();
+        Ok(PlannerResult::Planned(call(core::named_struct(), parts)))
+    }
+}
+
+fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction { func: guarded(function), args })
+}
+
 fn too_much(name: &str, bytes_max: usize) -> DataFusionError {
     let bound = bytes_max >> 20;
     DataFusionError::ResourcesExhausted(format!("{name} would make more than {bound} MiB at once"))
@@ -135,6 +169,9 @@ impl Guarded {
 #[allow(deprecated, reason = "what is asked of it is asked of the function")]
 impl ScalarUDFImpl for Guarded {
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let Some(stop) = Stop::of(&call.config_options) {
+            stop.check()?;
+        }
         let name = self.inner().name();
         let bytes_max =
             if call.args.iter().all(is_constant) { CONSTANT_BYTES_MAX } else { BYTES_MAX };
@@ -189,7 +226,9 @@ impl ScalarUDFImpl for Guarded {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner().return_field_from_args(args)
+        let field = self.inner().return_field_from_args(args)?;
+        sizes::check_type(field.data_type())?;
+        Ok(field)
     }
 
     fn is_nullable(&self, args: &[Expr], schema: &dyn ExprSchema) -> bool {

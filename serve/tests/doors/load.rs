@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test that waits needs a clock")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -102,6 +103,59 @@ fn a_hundred_heavy_questions_stop_neither_the_job_nor_the_server() {
     assert_eq!(get(&doors, "/health", &[]).0, 200);
     let (status, _, body) = post_sql(&doors, "SELECT count(*) AS n FROM trades", &[]);
     assert!(status == 200 && !body.contains("\"n\":0"), "{body}");
+}
+
+/// Each looks at pairs of rows for as long as it is let, and finds next to none.
+const BUSY: [&str; 4] = [
+    "SELECT count(*) FROM generate_series(1, 200000) a, generate_series(1, 200000) b \
+     WHERE a.value + b.value = 0",
+    "SELECT count(*) FROM generate_series(1, 500) a, generate_series(1, 500) b, \
+     generate_series(1, 300000) c WHERE a.value + b.value + c.value = 0",
+    "SELECT count(*) FROM generate_series(1, 200000) a JOIN generate_series(1, 200000) b \
+     ON a.value % 2 = b.value % 2 WHERE a.value + b.value = 0",
+    "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b \
+     WHERE length(lpad('x', 5000 + (a.value + b.value) % 2, 'y')) = 0",
+];
+
+#[test]
+fn what_is_busy_for_ever_leaves_the_door_open_and_ends_with_its_time() {
+    let job = Job::new();
+    let time_max = Duration::from_secs(2);
+    let limits = Limits { time_max, ..Limits::default() };
+    let engine =
+        Engine::live(job.live.clone(), job.lake.clone(), EngineConfig { limits, ..config() });
+    let doors = open(&engine.unwrap(), &Access::open());
+    std::thread::scope(|scope| {
+        let busy = BUSY.map(|sql| (sql, scope.spawn(|| post_sql(&doors, sql, &[]))));
+        while busy.iter().any(|(_, asked)| !asked.is_finished()) {
+            assert_eq!(get(&doors, "/health", &[]).0, 200);
+            assert_eq!(post_sql(&doors, "SELECT 1", &[]).0, 200, "others have their turn");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for (sql, asked) in busy {
+            let (status, _, body) = asked.join().unwrap();
+            assert!(status == 504 && body.contains("limit_time"), "{sql}: {status} {body}");
+        }
+    });
+    let begun = Instant::now();
+    while metric(&doors, "k2_query_running") > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "a query goes on without its client");
+    }
+    // Whoever leaves before the time is over takes the query along.
+    let mut leaves = TcpStream::connect(doors.http.address()).unwrap();
+    let body = serde_json::json!({ "sql": BUSY[0] }).to_string();
+    let length = body.len();
+    write!(
+        leaves,
+        "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    while metric(&doors, "k2_query_running") == 0 {}
+    drop(leaves);
+    let begun = Instant::now();
+    while metric(&doors, "k2_query_running") > 0 {
+        assert!(begun.elapsed() < time_max / 2, "a query goes on without its client");
+    }
 }
 
 #[test]
