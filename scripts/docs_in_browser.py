@@ -119,17 +119,24 @@ def asked_again(browser: Browser, path: str, text: str) -> str:
         "return told.length > 1 && told !== arguments[1] && told;", route, before)
 
 
-def main(job: str, screenshot: str | None = None):
-    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
-    try:
+def started() -> tuple[subprocess.Popen, str]:
+    """A driver that listens, and its port. It asks for one port at two addresses, and gives up if
+    the second has it taken by then."""
+    for _ in range(5):
+        driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
         for line in driver.stdout:
-            started = re.search(r"successfully on port (\d+)", line)
-            if started:
-                break
-        else:
-            raise SystemExit("chromedriver did not start")
+            listens = re.search(r"successfully on port (\d+)", line)
+            if listens:
+                return driver, listens[1]
+        driver.wait()
+    raise SystemExit("chromedriver did not start")
+
+
+def main(job: str, screenshot: str | None = None):
+    driver, port = started()
+    try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            browser = Browser(f"http://127.0.0.1:{started[1]}", profile)
+            browser = Browser(f"http://127.0.0.1:{port}", profile)
             try:
                 visit(browser, job, screenshot)
             finally:

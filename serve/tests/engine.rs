@@ -365,6 +365,37 @@ fn what_writes_is_told_that_tables_are_read_only_however_it_is_hidden() {
 }
 
 #[test]
+fn a_time_may_leave_its_seconds_out() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    job.commit();
+    let engine = offline(&job);
+    let all = rows(&engine, "SELECT count(*) AS n FROM trades");
+    for time in ["1970-01-01 00:00", "1970-01-01T00:00Z", "1970-01-01 02:00+02:00"] {
+        let since = format!("SELECT count(*) AS n FROM trades WHERE ts >= '{time}'");
+        assert_eq!(rows(&engine, &since), all, "{time}");
+        let is_same = format!("SELECT '{time}'::timestamptz = TIMESTAMPTZ '1970-01-01' AS x");
+        assert_eq!(rows(&engine, &is_same), [r#"{"x":true}"#], "{time}");
+    }
+    for wrong in ["1970-01-01 00", "1970-01-01 00:0", "1970-01-01 00:00!", "1970-01-01_00:00"] {
+        let sql = format!("SELECT count(*) FROM trades WHERE ts >= '{wrong}'");
+        assert_eq!(ask(&engine, Request::new(sql)).unwrap_err().code(), "cannot_compute");
+    }
+    let plan = rows(&engine, "EXPLAIN SELECT 1 FROM trades WHERE ts < '1970-01-01 00:00'");
+    assert!(plan.iter().any(|line| line.contains("trades of snapshot") && line.contains("0 of")));
+}
+
+#[test]
+fn tables_are_found_where_postgresql_has_them() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    let engine = live(&job);
+    let count = |table: &str| rows(&engine, &format!("SELECT count(*) AS n FROM {table}"));
+    assert_eq!(count("public.trades"), count("trades"));
+    assert_eq!(count("k2.public.ohlcv_1m"), count("market_data.ohlcv_1m"));
+}
+
+#[test]
 fn only_questions_are_answered_and_none_about_files() {
     let job = Job::new();
     let file = job.dir.path().join("x.csv");
@@ -587,6 +618,7 @@ fn quotients_and_products_fit_wherever_their_result_does() {
     assert_eq!(one(&format!("-{two} / {three}")), ["-0.666666666666666667"]);
     assert_eq!(one(&format!("1 / {}", decimal("60000"))), ["0.000016666666666667"]);
     assert_eq!(one("7.0 / 3"), ["2.333333333333333333"]);
+    assert_eq!(one("2::int + 3 * 4 - 5"), ["9"]);
     assert_eq!(one("7 / 3"), ["2"], "whole numbers stay whole, as in PostgreSQL");
     assert_eq!(one(&format!("{two} / {none}")), ["null"]);
     let refused = ask(&engine, Request::new("SELECT 3 * 2 ^ 2")).unwrap_err();
@@ -595,6 +627,12 @@ fn quotients_and_products_fit_wherever_their_result_does() {
     assert!(name.contains(" / "), "{name}");
     for (sql, wanted) in [
         (format!("{two} / 0"), "divide by zero"),
+        ("9223372036854775807 + 1".to_owned(), "overflow"),
+        ("-9223372036854775807 - 2::int".to_owned(), "overflow"),
+        (
+            "max(value) * 5000000000 FROM generate_series(1, 5000000000, 999999999)".to_owned(),
+            "overflow",
+        ),
         (format!("{} * {two} / 0.000000000001", decimal("1e25")), "overflow"),
     ] {
         let refused = ask(&engine, Request::new(format!("SELECT {sql}"))).unwrap_err();

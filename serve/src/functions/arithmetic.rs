@@ -6,6 +6,8 @@
 //! work is done in 256 bits. A quotient has 18 decimals, a product 24 at most; what has more is
 //! rounded, half away from zero.
 //!
+//! Whole numbers of DataFusion wrap: `9223372036854775807 + 1` is a negative number. Here that is refused.
+//!
 //! `^` is PostgreSQL's power, and binds closer than `*`; to DataFusion it is an exclusive or, and does
 //! not. So it is refused, with what to write for it.
 
@@ -49,7 +51,15 @@ impl ExprPlanner for Operators {
         if expr.op == BinaryOperator::BitwiseXor {
             return Err(DataFusionError::External(Box::new(no_power())));
         }
-        let scale = |expr: &Expr| expr.get_type(schema).ok().as_ref().and_then(Scale::of);
+        let type_of = |expr: &Expr| expr.get_type(schema).ok();
+        if let (Some(left), Some(right)) = (type_of(&expr.left), type_of(&expr.right))
+            && is_long(&left, &right)
+            && let Some(operation) = Operation::of_whole(&expr.op)
+        {
+            let operands = vec![expr.left, expr.right];
+            return Ok(PlannerResult::Planned(Expr::ScalarFunction(operation.call(operands))));
+        }
+        let scale = |expr: &Expr| type_of(expr).as_ref().and_then(Scale::of);
         let (left, right) = (scale(&expr.left), scale(&expr.right));
         let (is_left, is_right) = (is_open(&expr.left), is_open(&expr.right));
         // A parameter whose type nothing else tells is of the type that the other side has.
@@ -95,6 +105,12 @@ impl Scale {
     }
 }
 
+/// Whether whole numbers of such types are computed as those of 64 bits.
+fn is_long(left: &DataType, right: &DataType) -> bool {
+    let both = [left, right];
+    both.iter().all(|it| it.is_signed_integer()) && both.contains(&&DataType::Int64)
+}
+
 /// A parameter of which nobody has said what type it is.
 fn is_open(expr: &Expr) -> bool {
     matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }))
@@ -112,35 +128,56 @@ fn closed(expr: Expr, scale: Scale) -> Expr {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Operation {
+    /// Of decimals.
     Divide,
     Multiply,
+    /// Of whole numbers of 64 bits.
+    Plus,
+    Minus,
+    Times,
 }
 
 impl Operation {
+    fn of_whole(operator: &BinaryOperator) -> Option<Self> {
+        match operator {
+            BinaryOperator::Plus => Some(Self::Plus),
+            BinaryOperator::Minus => Some(Self::Minus),
+            BinaryOperator::Multiply => Some(Self::Times),
+            _ => None,
+        }
+    }
+
     fn call(self, operands: Vec<Expr>) -> ScalarFunction {
         let signature = Signature::any(2, Volatility::Immutable);
         let function = ScalarUDF::new_from_impl(Arithmetic { operation: self, signature });
         ScalarFunction::new_udf(Arc::new(function), operands)
     }
 
-    fn scale(self) -> i8 {
+    fn result(self) -> DataType {
         match self {
-            Self::Divide => QUOTIENT_SCALE,
-            Self::Multiply => PRODUCT_SCALE,
+            Self::Divide => DataType::Decimal128(DIGITS, QUOTIENT_SCALE),
+            Self::Multiply => DataType::Decimal128(DIGITS, PRODUCT_SCALE),
+            Self::Plus | Self::Minus | Self::Times => DataType::Int64,
         }
     }
 
     fn operator(self) -> Operator {
         match self {
             Self::Divide => Operator::Divide,
-            Self::Multiply => Operator::Multiply,
+            Self::Multiply | Self::Times => Operator::Multiply,
+            Self::Plus => Operator::Plus,
+            Self::Minus => Operator::Minus,
         }
     }
 
     fn of(self, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
+        let long = |value: &ColumnarValue| value.cast_to(&DataType::Int64, None);
         match self {
             Self::Divide => apply(&wide(left, DIVIDEND_SCALE)?, &wide(right, 0)?, numeric::div),
             Self::Multiply => apply(&wide(left, 0)?, &wide(right, 0)?, numeric::mul),
+            Self::Plus => apply(&long(left)?, &long(right)?, numeric::add),
+            Self::Minus => apply(&long(left)?, &long(right)?, numeric::sub),
+            Self::Times => apply(&long(left)?, &long(right)?, numeric::mul),
         }
     }
 }
@@ -161,7 +198,9 @@ impl ScalarUDFImpl for Arithmetic {
     fn name(&self) -> &str {
         match self.operation {
             Operation::Divide => "quotient",
-            Operation::Multiply => "product",
+            Operation::Multiply | Operation::Times => "product",
+            Operation::Plus => "total",
+            Operation::Minus => "difference",
         }
     }
 
@@ -170,7 +209,7 @@ impl ScalarUDFImpl for Arithmetic {
     }
 
     fn return_type(&self, _operands: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Decimal128(DIGITS, self.operation.scale()))
+        Ok(self.operation.result())
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -178,8 +217,7 @@ impl ScalarUDFImpl for Arithmetic {
             return exec_err!("{} takes two operands", self.name());
         };
         let exact = self.operation.of(left, right)?;
-        let fitting = exact.cast_to(&DataType::Decimal128(DIGITS, self.operation.scale()), None);
-        fitting.map_err(|_| {
+        exact.cast_to(&self.operation.result(), None).map_err(|_| {
             let operator = self.operation.operator();
             let text = format!("the result of {operator} has more digits than a decimal may have");
             ArrowError::ArithmeticOverflow(text).into()

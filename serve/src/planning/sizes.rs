@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(conditions(&format!("SELECT * FROM ({all}) AS u WHERE a = 1")).await, 5);
         assert_eq!(
             conditions("SELECT 1 FROM t JOIN (SELECT a + a AS b FROM t) u ON a < b").await,
-            5
+            6
         );
     }
 

@@ -91,6 +91,11 @@ fn psql_is_told_what_was_wrong_and_what_was_meant() {
         ("DELETE FROM trades", "25006", "only SELECT"),
         ("WITH x AS (DELETE FROM trades RETURNING *) SELECT * FROM x", "25006", "read-only"),
         ("SELECT 1/0", "22012", ""),
+        ("SELECT 1e30::decimal(38,6) * 1e10::decimal(38,6)", "22003", ""),
+        ("SELECT 9223372036854775807 + 1", "22003", ""),
+        ("SELECT 'a'::int", "22P02", ""),
+        ("SELECT 'yesterday'::timestamptz", "22007", ""),
+        ("SELECT '2024-13-01'::date", "22007", ""),
         ("SET nothing_like_it = 1", "42704", "SHOW ALL"),
     ];
     for (sql, state, hint) in wrong {
