@@ -43,7 +43,7 @@ use refusal::Refusal;
 use session::Session;
 pub(crate) use settings::defaults as setting_defaults;
 use startup::{Begun, Sessions};
-pub(crate) use types::{ALL as PG_TYPES, by_oid, element_of, unpacked, wire_type};
+pub(crate) use types::{ALL as PG_TYPES, PgType, by_oid, element_of, unpacked, wire_type};
 use wire::{Ended, Reader, Writer};
 
 /// How long a client may take to say who it is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, StringArray};
+use arrow_array::{ArrayRef, Int64Array, StringArray};
 use arrow_schema::{DataType, Field};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::numbers::{class_oid, type_oid};
 use super::{PG_CATALOG, SERVER_VERSION, table_of};
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::pg::{by_oid, setting_defaults, unpacked};
@@ -29,6 +30,8 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         ("quote_ident", Does::Quote),
         ("parse_ident", Does::TakeApart),
         (CLASS_NAME, Does::NameTables),
+        ("to_regclass", Does::FindTables),
+        ("to_regtype", Does::FindTypes),
     ];
     constants.chain(computed.map(|(name, does)| Function::new(name, does))).collect()
 }
@@ -111,6 +114,9 @@ enum Does {
     /// The parts of a name with points in it.
     TakeApart,
     NameTables,
+    /// The number of the table or type of a name, and null where there is none.
+    FindTables,
+    FindTypes,
 }
 
 #[derive(Debug)]
@@ -141,7 +147,9 @@ impl Function {
             Does::Answer(_) | Does::NameTypes | Does::NameTables | Does::TellSettings => {
                 TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny])
             }
-            Does::Quote | Does::TakeApart => TypeSignature::Exact(vec![DataType::Utf8]),
+            Does::Quote | Does::TakeApart | Does::FindTables | Does::FindTypes => {
+                TypeSignature::Exact(vec![DataType::Utf8])
+            }
         };
         let signature = Signature::new(accepted, Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(Self { name, does, signature }))
@@ -180,6 +188,7 @@ impl ScalarUDFImpl for Function {
             Does::TakeApart => {
                 DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))
             }
+            Does::FindTables | Does::FindTypes => DataType::Int64,
             _ => DataType::Utf8,
         })
     }
@@ -212,6 +221,12 @@ impl ScalarUDFImpl for Function {
             Does::Quote => {
                 let names = self.texts(&call, 0)?;
                 Arc::new(names.iter().map(|name| name.map(quoted)).collect::<StringArray>())
+            }
+            Does::FindTables | Does::FindTypes => {
+                let is_type = self.does == Does::FindTypes;
+                let find: fn(&str) -> Option<i64> = if is_type { type_oid } else { class_oid };
+                let names = self.texts(&call, 0)?;
+                Arc::new(names.iter().map(|name| name.and_then(find)).collect::<Int64Array>())
             }
             Does::TakeApart => {
                 let mut lists = ListBuilder::new(StringBuilder::new());

@@ -129,6 +129,28 @@ fn grafana_finds_tables_and_the_types_of_their_columns() {
     }
 }
 
+/// How psycopg asks for a type by its name, which SQLAlchemy does for `hstore` at each start.
+fn psycopg_asks(name: &str) -> String {
+    format!(
+        "SELECT\n    typname AS name, oid, typarray AS array_oid,\n    oid::regtype::text AS regtype, \
+         typdelim AS delimiter\nFROM pg_type t\nWHERE t.oid = to_regtype('{name}')\nORDER BY t.oid\n"
+    )
+}
+
+#[test]
+fn types_and_tables_are_found_by_name_where_they_are() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    let engine = live(&job);
+    assert_eq!(answer(&engine, &psycopg_asks("hstore")).rows(), 0);
+    let found =
+        r#"{"name":"numeric","oid":1700,"array_oid":1231,"regtype":"numeric","delimiter":","}"#;
+    assert_eq!(rows(&engine, &psycopg_asks("numeric")), [found]);
+    let sql = "SELECT to_regtype('text[]') AS a, to_regtype('nothing') AS b, \
+               to_regclass('market_data.trades') AS c, to_regclass('nothing') AS d";
+    assert_eq!(rows(&engine, sql), [r#"{"a":1009,"b":null,"c":16384,"d":null}"#]);
+}
+
 #[test]
 fn the_catalog_and_the_engine_know_the_same_tables_and_columns() {
     let mut job = Job::new();
