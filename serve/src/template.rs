@@ -5,7 +5,7 @@
 //! tokens by the parser that reads it afterwards, so that both agree what is a placeholder.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// One placeholder in a text: `$1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ struct Placeholder {
     is_list: bool,
     /// Behind LIMIT and the like, which take a number of rows.
     is_count: bool,
+    /// The type that it is cast to right there: `numeric` of `$1::numeric`.
+    cast: Option<String>,
 }
 
 /// A statement, and where its parameters stand.
@@ -43,12 +45,13 @@ impl Template {
         let mut placeholders = Vec::new();
         let mut lines = Lines::new(&sql);
         let tokens = Tokenizer::new(&GenericDialect {}, &sql).tokenize_with_location();
+        let tokens = tokens.unwrap_or_default();
         // The last but one, and the last.
-        let mut before = (Token::EOF, Token::EOF);
-        for token in tokens.unwrap_or_default() {
+        let mut before = (&Token::EOF, &Token::EOF);
+        for (at, token) in tokens.iter().enumerate() {
             let Token::Placeholder(name) = &token.token else {
                 if !matches!(token.token, Token::Whitespace(_)) {
-                    before = (before.1, token.token);
+                    before = (before.1, &token.token);
                 }
                 continue;
             };
@@ -60,8 +63,9 @@ impl Template {
             let start = lines.byte_at(token.span.start.line, token.span.start.column);
             if let (Some(index), Some(start)) = (index, start) {
                 let bytes = start..start + name.len();
-                let (is_list, is_count) = (opens_list(&before), takes_count(&before));
-                placeholders.push(Placeholder { bytes, index, is_list, is_count });
+                let (is_list, is_count) = (opens_list(before), takes_count(before));
+                let cast = cast_behind(&tokens[at + 1..]);
+                placeholders.push(Placeholder { bytes, index, is_list, is_count, cast });
             }
         }
         Self { sql, placeholders }
@@ -86,6 +90,12 @@ impl Template {
         self.placeholders.iter().any(|it| it.index == index && it.is_count)
     }
 
+    /// The type that a parameter is cast to where it stands.
+    pub(crate) fn cast_of(&self, index: usize) -> Option<&str> {
+        let mut of_index = self.placeholders.iter().filter(|it| it.index == index);
+        of_index.find_map(|it| it.cast.as_deref())
+    }
+
     /// The text with something else for each placeholder.
     pub(crate) fn filled(&self, text_of: impl Fn(usize) -> String) -> String {
         let mut filled = String::with_capacity(self.sql.len());
@@ -100,14 +110,46 @@ impl Template {
     }
 }
 
-fn opens_list((word, parenthesis): &(Token, Token)) -> bool {
+/// Words of which the name of a type has several.
+const TYPE_WORDS: [&str; 6] = ["precision", "varying", "with", "without", "time", "zone"];
+
+/// The type behind `::`, without its precision: `timestamp with time zone`, `text[]`.
+fn cast_behind(tokens: &[TokenWithSpan]) -> Option<String> {
+    let is_blank = |token: &&Token| matches!(token, Token::Whitespace(_));
+    let mut tokens = tokens.iter().map(|it| &it.token).filter(|it| !is_blank(it));
+    if tokens.next() != Some(&Token::DoubleColon) {
+        return None;
+    }
+    let Some(Token::Word(first)) = tokens.next() else { return None };
+    let mut name = first.value.to_lowercase();
+    loop {
+        match tokens.next() {
+            Some(Token::Period) => name.push('.'),
+            Some(Token::Word(word)) => {
+                let word = word.value.to_lowercase();
+                match (name.ends_with('.'), TYPE_WORDS.contains(&&*word)) {
+                    (true, _) => name.push_str(&word),
+                    (false, true) => name.extend([" ", word.as_str()]),
+                    (false, false) => return Some(name),
+                }
+            }
+            Some(Token::LParen) => {
+                let _closing = tokens.find(|it| **it == Token::RParen);
+            }
+            Some(Token::LBracket) => return Some(name + "[]"),
+            _ => return Some(name),
+        }
+    }
+}
+
+fn opens_list((word, parenthesis): (&Token, &Token)) -> bool {
     let Token::Word(word) = word else { return false };
     let quantifiers = ["any", "all", "some"];
     *parenthesis == Token::LParen
         && quantifiers.iter().any(|it| word.value.eq_ignore_ascii_case(it))
 }
 
-fn takes_count((before, last): &(Token, Token)) -> bool {
+fn takes_count((before, last): (&Token, &Token)) -> bool {
     let is = |token: &Token, names: &[&str]| match token {
         Token::Word(word) if word.quote_style.is_none() => {
             names.iter().any(|it| word.value.eq_ignore_ascii_case(it))
@@ -155,6 +197,19 @@ mod tests {
         let template =
             Template::new("SELECT $1 WHERE a = ANY ( $2) OR b <> all($3) OR c($4)".into());
         assert_eq!([0, 1, 2, 3].map(|at| template.is_list(at)), [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_cast_tells_the_type_of_a_parameter() {
+        let sql = "SELECT $1::numeric(10, 2), $2 :: timestamp(3) with time zone AS a, \
+                   $3::pg_catalog.text[], $4::double precision FROM t WHERE $5 = '::int'";
+        let template = Template::new(sql.into());
+        let types =
+            ["numeric", "timestamp with time zone", "pg_catalog.text[]", "double precision"];
+        for (at, name) in types.into_iter().enumerate() {
+            assert_eq!(template.cast_of(at), Some(name));
+        }
+        assert_eq!(template.cast_of(4), None);
     }
 
     #[test]

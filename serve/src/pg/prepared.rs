@@ -9,6 +9,7 @@ use super::rows::{Column, columns_of};
 use super::types::{self, wire_type};
 use crate::describe::Described;
 use crate::engine::Engine;
+use crate::pg_catalog::type_oid;
 use crate::template::Template;
 
 /// A statement that may be run again with other parameters.
@@ -31,6 +32,13 @@ impl Prepared {
     /// `None` where the client left it to us.
     pub(super) fn given_type(&self, at: usize) -> Option<u32> {
         self.given.get(at).copied().filter(|oid| ![0, types::UNKNOWN.oid].contains(oid))
+    }
+
+    /// The type that the question casts a parameter to, where values of it can be read.
+    fn cast_type(&self, at: usize) -> Option<u32> {
+        let oid = u32::try_from(type_oid(self.template.cast_of(at)?)?).ok()?;
+        let read = types::element_of(oid).map_or(oid, |element| element.oid);
+        sql_type(read).map(|_| oid)
     }
 
     /// Of the client, or as the question tells.
@@ -66,7 +74,9 @@ impl Prepared {
             wire_type(&if is_list { list(kind) } else { kind }).oid()
         };
         let types = (0..self.template.parameters())
-            .map(|at| self.given_type(at).unwrap_or_else(|| told(at)))
+            .map(|at| {
+                self.given_type(at).or_else(|| self.cast_type(at)).unwrap_or_else(|| told(at))
+            })
             .collect();
         Ok(Shape { types, columns: columns_of(&schema) })
     }

@@ -23,7 +23,7 @@ enum May {
     BeAnything,
 }
 
-const UTF8: May = May::Be(&["utf8", "utf-8", "unicode", "'utf8'"]);
+const UTF8: May = May::Be(&["utf8", "unicode"]);
 
 /// Name, value at the start, what it may be.
 const SETTINGS: [(&str, &str, May); 42] = [
@@ -115,7 +115,7 @@ impl Settings {
                 let message = format!("set {name}: it cannot be changed");
                 return Err(Refusal::error("55P02", message));
             }
-            May::Be(values) if !values.contains(&&*value.to_lowercase()) => {
+            May::Be(values) if !values.contains(&&*compared(name, value)) => {
                 return Err(wrong(format!("set {name} to {value:?}: it cannot be that"))
                     .with_hint(format!("it may be {}", values.join(", "))));
             }
@@ -178,6 +178,15 @@ impl Settings {
     }
 }
 
+/// A value as it is compared: of the name of an encoding only letters and digits count.
+fn compared(name: &str, value: &str) -> String {
+    let value = value.to_lowercase();
+    match name {
+        "client_encoding" => value.chars().filter(char::is_ascii_alphanumeric).collect(),
+        _ => value,
+    }
+}
+
 fn known(name: &str) -> Result<(&'static str, &'static str, May), Refusal> {
     let name = name.to_lowercase();
     SETTINGS.into_iter().find(|(known, ..)| *known == name).ok_or_else(|| {
@@ -213,7 +222,9 @@ mod tests {
         let mut settings = Settings::default();
         let mut state = |name, value| settings.set(name, value).err().map(|it| it.state);
         assert_eq!(state("client_encoding", "LATIN1"), Some("22023"));
-        assert_eq!(state("client_encoding", "utf-8"), None);
+        for name in ["utf-8", "UTF8", "unicode", "'utf-8'", "\"UTF-8\""] {
+            assert_eq!(state("client_encoding", name), None, "{name}");
+        }
         assert_eq!(state("DateStyle", "German"), Some("22023"));
         assert_eq!(state("server_version", "9"), Some("55P02"));
         assert_eq!(state("datafusion.execution.batch_size", "1"), Some("42704"));

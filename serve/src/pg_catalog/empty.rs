@@ -79,7 +79,7 @@ const TABLES: [(&str, &str, &str); 51] = [
     (PG_CATALOG, "pg_publication", "oid:i pubname:t pubowner:i puballtables:b"),
     (PG_CATALOG, "pg_publication_namespace", "oid:i pnpubid:i pnnspid:i"),
     (PG_CATALOG, "pg_publication_rel", "oid:i prpubid:i prrelid:i prqual:t prattrs:t"),
-    (PG_CATALOG, "pg_range", "rngtypid:i rngsubtype:i"),
+    (PG_CATALOG, "pg_range", "rngtypid:i rngsubtype:i rngmultitypid:i"),
     (PG_CATALOG, "pg_rewrite", "oid:i rulename:t ev_class:i ev_type:t"),
     (PG_CATALOG, "pg_sequence", "seqrelid:i seqtypid:i seqstart:i seqincrement:i"),
     (PG_CATALOG, "pg_shdescription", "objoid:i classoid:i description:t"),

@@ -7,8 +7,10 @@
 mod counts;
 mod empty;
 pub(crate) mod functions;
+mod lists;
 mod live;
 mod numbers;
+mod recursion;
 pub(crate) mod rewrite;
 mod table;
 
@@ -19,6 +21,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 
 use crate::catalog::{Scope, table_names};
+pub(crate) use numbers::type_oid;
 
 pub(crate) const PG_CATALOG: &str = "pg_catalog";
 pub(crate) const INFORMATION_SCHEMA: &str = "information_schema";

@@ -23,7 +23,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
+use super::lists::{elements, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
+use super::recursion::name_columns;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
 use crate::pg::array_elements;
@@ -57,6 +59,7 @@ impl VisitorMut for Rewriter {
             query.order_by = None;
         }
         rewrite_counts(query);
+        name_columns(query);
         ControlFlow::Continue(())
     }
 
@@ -139,7 +142,7 @@ fn is_named(part: &ObjectNamePart, name: &str) -> bool {
     part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case(name))
 }
 
-fn last_of(name: &ObjectName) -> String {
+pub(super) fn last_of(name: &ObjectName) -> String {
     let last = name.0.last().and_then(ObjectNamePart::as_ident);
     last.map(|ident| ident.value.to_lowercase()).unwrap_or_default()
 }
@@ -293,6 +296,13 @@ fn rewrite_subquery(expr: &mut Expr) {
         Expr::InSubquery { subquery, negated, .. } if is_blank(&subquery.body) => {
             *expr = value(Value::Boolean(*negated));
         }
+        Expr::Case { operand: None, conditions, else_result, .. } => {
+            conditions.retain(|arm| !asks_for_other_types(&arm.condition));
+            if conditions.is_empty() {
+                let otherwise = else_result.take();
+                *expr = otherwise.map_or(value(Value::Null), |it| *it);
+            }
+        }
         // How Grafana asks which schemas are found without being named.
         Expr::InSubquery { expr: inner, subquery, negated }
             if subquery.to_string().contains("current_setting('search_path')") =>
@@ -315,6 +325,12 @@ fn rewrite_subquery(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// Whether a condition asks for a kind of type that none here is of: composite, domain, enum, range.
+fn asks_for_other_types(condition: &Expr) -> bool {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return false };
+    name_of(left) == "typtype" && matches!(text_of(right), Some("c" | "d" | "e" | "m" | "r"))
 }
 
 fn rewrite_function(function: &mut Function) {
@@ -394,16 +410,6 @@ fn rewrite_cast(inner: &Expr, kind: &mut DataType) -> Option<Expr> {
     }
 }
 
-fn is_text_array(kind: &DataType) -> bool {
-    let DataType::Array(
-        ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element),
-    ) = kind
-    else {
-        return false;
-    };
-    matches!(**element, DataType::Text | DataType::Varchar(_) | DataType::Custom(..))
-}
-
 /// Types that the planner has under other names.
 fn rewrite_type(kind: &mut DataType) {
     if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = kind {
@@ -424,46 +430,20 @@ fn rewrite_type(kind: &mut DataType) {
     };
 }
 
-/// The elements of a list: `ARRAY[…]`, or the text of one.
-fn elements(list: &Expr) -> Option<Vec<Expr>> {
-    match list {
-        Expr::Array(array) => Some(array.elem.clone()),
-        Expr::Nested(inner) => elements(inner),
-        // Of a question that is only described: what the list's elements are compared with is told
-        // by any one of them.
-        Expr::Value(literal) if matches!(literal.value, Value::Placeholder(_)) => {
-            Some(vec![list.clone()])
-        }
-        other => {
-            let texts = array_elements(text_of(other)?)?;
-            Some(
-                texts.into_iter().map(|it| it.map_or(value(Value::Null), |it| text(&it))).collect(),
-            )
-        }
-    }
-}
-
-fn in_list(expr: &Expr, list: Vec<Expr>, negated: bool) -> Expr {
-    if list.is_empty() {
-        return value(Value::Boolean(negated));
-    }
-    Expr::InList { expr: Box::new(expr.clone()), list, negated }
-}
-
-fn value(value: Value) -> Expr {
+pub(super) fn value(value: Value) -> Expr {
     Expr::Value(value.with_empty_span())
 }
 
-fn cast(expr: Expr, data_type: DataType) -> Expr {
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
     let (kind, expr) = (CastKind::Cast, Box::new(expr));
     Expr::Cast { kind, expr, data_type, array: false, format: None }
 }
 
-fn text(text: &str) -> Expr {
+pub(super) fn text(text: &str) -> Expr {
     value(Value::SingleQuotedString(text.to_owned()))
 }
 
-fn text_of(expr: &Expr) -> Option<&str> {
+pub(super) fn text_of(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(literal) => match &literal.value {
             Value::SingleQuotedString(text) => Some(text),
@@ -500,6 +480,12 @@ mod tests {
             ("SELECT 1 FROM trades WHERE symbol = ANY('{a,\"b c\"}')", "symbol IN ('a', 'b c')"),
             ("SELECT 1 FROM trades WHERE symbol = ANY(ARRAY['a'])", "symbol IN ('a')"),
             ("SELECT 1 FROM trades WHERE symbol <> ALL ('{a}'::text[])", "symbol NOT IN ('a')"),
+            ("SELECT 1 FROM trades WHERE symbol = ANY(ARRAY['a']::text[])", "symbol IN ('a')"),
+            ("SELECT 1 FROM trades WHERE sequence = ANY($1::oid[])", "sequence IN ($1)"),
+            (
+                "SELECT 1 FROM trades WHERE sequence = ANY(ARRAY[1]::int8[])",
+                "sequence IN (CAST(1 AS INT8))",
+            ),
             ("SELECT 1 FROM trades WHERE symbol = ANY(ARRAY[])", "false"),
         ];
         for (sql, expected) in cases {
@@ -534,6 +520,29 @@ mod tests {
         assert_eq!(rewritten(kept), kept);
         let counted = "SELECT count(*) FROM pg_catalog.pg_proc";
         assert_eq!(rewritten(counted), counted);
+    }
+
+    #[test]
+    fn the_columns_of_a_recursion_are_named_where_it_begins() {
+        let cases = [
+            ("SELECT 1, a AS b FROM c", "SELECT 1 AS n, a AS m FROM c"),
+            ("VALUES (1, 2)", "(SELECT * FROM (VALUES (1, 2)) AS first_rows (n, m))"),
+            ("SELECT * FROM c", "SELECT * FROM c"),
+        ];
+        for (first, expected) in cases {
+            let whole = |first: &str| {
+                format!(
+                    "WITH RECURSIVE t (n, m) AS ({first} UNION ALL SELECT n, m FROM t) SELECT n FROM t"
+                )
+            };
+            assert_eq!(rewritten(&whole(first)), whole(expected), "{first}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_types_that_there_are_none_of_are_not_planned() {
+        let sql = "SELECT CASE WHEN t.typtype = 'd' THEN odd(t) ELSE NULL END FROM pg_type AS t";
+        assert_eq!(rewritten(sql), "SELECT NULL FROM pg_catalog.pg_type AS t");
     }
 
     #[test]

@@ -151,6 +151,50 @@ fn types_and_tables_are_found_by_name_where_they_are() {
     assert_eq!(rows(&engine, sql), [r#"{"a":1009,"b":null,"c":16384,"d":null}"#]);
 }
 
+/// How asyncpg learns of a type that it does not know, such as the arrays of all but texts.
+const ASYNCPG: &str = "WITH RECURSIVE typeinfo_tree(oid, ns, name, kind, basetype, elemtype, \
+    elemdelim, range_subtype, attrtypoids, attrnames, depth) AS (SELECT ti.oid, ti.ns, ti.name, \
+    ti.kind, ti.basetype, ti.elemtype, ti.elemdelim, ti.range_subtype, ti.attrtypoids, \
+    ti.attrnames, 0 FROM INFO AS ti WHERE ti.oid = any('{1016}'::oid[]) UNION ALL SELECT ti.oid, \
+    ti.ns, ti.name, ti.kind, ti.basetype, ti.elemtype, ti.elemdelim, ti.range_subtype, \
+    ti.attrtypoids, ti.attrnames, tt.depth + 1 FROM INFO ti, typeinfo_tree tt WHERE (tt.elemtype \
+    IS NOT NULL AND ti.oid = tt.elemtype) OR (tt.attrtypoids IS NOT NULL AND ti.oid = \
+    any(tt.attrtypoids)) OR (tt.range_subtype IS NOT NULL AND ti.oid = tt.range_subtype) OR \
+    (tt.basetype IS NOT NULL AND ti.oid = tt.basetype)) SELECT DISTINCT *, \
+    basetype::regtype::text AS basetype_name, elemtype::regtype::text AS elemtype_name, \
+    range_subtype::regtype::text AS range_subtype_name FROM typeinfo_tree ORDER BY depth DESC";
+const ASYNCPG_INFO: &str = "(SELECT t.oid AS oid, ns.nspname AS ns, t.typname AS name, t.typtype \
+    AS kind, (CASE WHEN t.typtype = 'd' THEN (WITH RECURSIVE typebases(oid, depth) AS (SELECT \
+    t2.typbasetype AS oid, 0 AS depth FROM pg_type t2 WHERE t2.oid = t.oid UNION ALL SELECT \
+    t2.typbasetype AS oid, tb.depth + 1 AS depth FROM pg_type t2, typebases tb WHERE tb.oid = \
+    t2.oid AND t2.typbasetype != 0) SELECT oid FROM typebases ORDER BY depth DESC LIMIT 1) ELSE \
+    NULL END) AS basetype, t.typelem AS elemtype, elem_t.typdelim AS elemdelim, \
+    COALESCE(range_t.rngsubtype, multirange_t.rngsubtype) AS range_subtype, (CASE WHEN t.typtype \
+    = 'c' THEN (SELECT array_agg(ia.atttypid ORDER BY ia.attnum) FROM pg_attribute ia INNER JOIN \
+    pg_class c ON (ia.attrelid = c.oid) WHERE ia.attnum > 0 AND NOT ia.attisdropped AND \
+    c.reltype = t.oid) ELSE NULL END) AS attrtypoids, (CASE WHEN t.typtype = 'c' THEN (SELECT \
+    array_agg(ia.attname::text ORDER BY ia.attnum) FROM pg_attribute ia INNER JOIN pg_class c ON \
+    (ia.attrelid = c.oid) WHERE ia.attnum > 0 AND NOT ia.attisdropped AND c.reltype = t.oid) \
+    ELSE NULL END) AS attrnames FROM pg_catalog.pg_type AS t INNER JOIN pg_catalog.pg_namespace \
+    ns ON (ns.oid = t.typnamespace) LEFT JOIN pg_type elem_t ON (t.typlen = -1 AND t.typelem != 0 \
+    AND t.typelem = elem_t.oid) LEFT JOIN pg_range range_t ON (t.oid = range_t.rngtypid) LEFT \
+    JOIN pg_range multirange_t ON (t.oid = multirange_t.rngmultitypid))";
+
+#[test]
+fn asyncpg_learns_what_arrays_are_of() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    let engine = live(&job);
+    let found = rows(&engine, &ASYNCPG.replace("INFO", ASYNCPG_INFO));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains(r#""name":"int8""#), "{found:?}");
+    assert!(found[1].contains(r#""name":"_int8""#), "{found:?}");
+    assert!(found[1].contains(r#""elemtype_name":"bigint""#), "{found:?}");
+    let count = "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 5) \
+                 SELECT sum(n) AS n FROM t";
+    assert_eq!(rows(&engine, count), [r#"{"n":15}"#]);
+}
+
 #[test]
 fn the_catalog_and_the_engine_know_the_same_tables_and_columns() {
     let mut job = Job::new();

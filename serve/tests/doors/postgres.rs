@@ -382,6 +382,36 @@ fn a_number_of_rows_may_be_a_text() {
     }
 }
 
+#[test]
+fn a_cast_tells_the_type_of_a_parameter_and_an_encoding_has_many_names() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    // As asyncpg begins, quotes included.
+    let mut client = Client::raw(doors.pg.address());
+    client.begin(&[("user", "somebody"), ("client_encoding", "'utf-8'")]);
+    client.until(b'Z');
+    let sql =
+        "SELECT $1::numeric AS a, $2::text[] AS b, $3::timestamptz AS c WHERE 5 = ANY($4::int8[])";
+    client.message(b'P', &[texts(&["s", sql]), vec![0, 0]].concat());
+    client.message(b'D', b"Ss\0");
+    client.message(b'S', b"");
+    let heard = client.until(b'Z');
+    let types = [1700_u32, 1009, 1184, 1016].map(u32::to_be_bytes).concat();
+    assert_eq!(heard[1].1, [vec![0, 4], types].concat(), "{heard:?}");
+    let values = ["1.5", "{a,NULL}", "2024-08-09 00:00:00+00", "{4,5}"];
+    let values = values.map(|value| {
+        [&u32::try_from(value.len()).unwrap().to_be_bytes()[..], value.as_bytes()].concat()
+    });
+    client.message(
+        b'B',
+        &[texts(&["", "s"]), vec![0, 0, 0, 4], values.concat(), vec![0, 0]].concat(),
+    );
+    client.message(b'E', &[0, 0, 0, 0, 0]);
+    client.message(b'S', b"");
+    let tags: String = client.until(b'Z').iter().map(|(tag, _)| char::from(*tag)).collect();
+    assert_eq!(tags, "2DCZ");
+}
+
 fn texts(texts: &[&str]) -> Vec<u8> {
     texts.iter().flat_map(|text| text.bytes().chain([0])).collect()
 }
