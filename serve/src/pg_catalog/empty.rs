@@ -3,7 +3,7 @@
 use super::{INFORMATION_SCHEMA, PG_CATALOG};
 
 /// Schema, name, columns.
-const TABLES: [(&str, &str, &str); 51] = [
+const TABLES: [(&str, &str, &str); 57] = [
     (PG_CATALOG, "pg_attrdef", "oid:i adrelid:i adnum:i adbin:t"),
     (PG_CATALOG, "pg_aggregate", "aggfnoid:i aggkind:t"),
     (PG_CATALOG, "pg_auth_members", "oid:i roleid:i member:i grantor:i admin_option:b"),
@@ -146,6 +146,26 @@ const TABLES: [(&str, &str, &str); 51] = [
         "triggers",
         "trigger_schema:t trigger_name:t event_object_schema:t event_object_table:t",
     ),
+    (
+        PG_CATALOG,
+        "pg_amop",
+        "oid:i amopfamily:i amoplefttype:i amoprighttype:i amopstrategy:i amoppurpose:t \
+         amopopr:i amopmethod:i amopsortfamily:i",
+    ),
+    (
+        PG_CATALOG,
+        "pg_amproc",
+        "oid:i amprocfamily:i amproclefttype:i amprocrighttype:i amprocnum:i amproc:t",
+    ),
+    (PG_CATALOG, "pg_largeobject_metadata", "oid:i lomowner:i lomacl:t"),
+    (
+        PG_CATALOG,
+        "pg_opclass",
+        "oid:i opcmethod:i opcname:t opcnamespace:i opcowner:i opcfamily:i opcintype:i \
+         opcdefault:b opckeytype:i",
+    ),
+    (PG_CATALOG, "pg_opfamily", "oid:i opfmethod:i opfname:t opfnamespace:i opfowner:i"),
+    (PG_CATALOG, "pg_user_mappings", "umid:i srvid:i srvname:t umuser:i usename:t umoptions:t"),
 ];
 
 pub(super) fn names(schema: &str) -> impl Iterator<Item = &'static str> {

@@ -10,6 +10,7 @@ pub(crate) mod functions;
 mod lists;
 mod live;
 mod numbers;
+mod patterns;
 mod recursion;
 pub(crate) mod rewrite;
 mod table;

@@ -25,6 +25,7 @@ use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::lists::{elements, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
+use super::patterns::rewrite_escape;
 use super::recursion::name_columns;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
@@ -117,6 +118,9 @@ impl VisitorMut for Rewriter {
                 *expr = (**inner).clone();
             }
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                rewrite_escape(pattern, escape_char);
+            }
             Expr::Cast { expr: inner, data_type, .. } => {
                 if let Some(other) = rewrite_cast(inner, data_type) {
                     *expr = other;
@@ -193,11 +197,21 @@ fn needs_empty(from: &TableWithJoins) -> bool {
             || joins.iter().any(|it| is_inner(&it.join_operator) && is_empty_table(&it.relation)))
 }
 
-/// An aggregate has a row of nothing too; a wildcard has names that only planning tells.
+/// An aggregate of all has a row of nothing too; a wildcard has names that only planning tells.
 fn is_blank_select(select: &Select) -> bool {
+    let is_grouped = match &select.group_by {
+        GroupByExpr::Expressions(keys, modifiers) => {
+            // Of sets of groups one may be that of all.
+            let is_key = |key: &Expr| {
+                !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_))
+            };
+            !keys.is_empty() && modifiers.is_empty() && keys.iter().all(is_key)
+        }
+        GroupByExpr::All(_) => false,
+    };
     let is_plain = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            !is_aggregate(expr)
+            is_grouped || !is_aggregate(expr)
         }
         _ => false,
     };
@@ -285,7 +299,7 @@ fn rewrite_subquery(expr: &mut Expr) {
         Expr::Subquery(query) if is_blank(&query.body) => *expr = value(Value::Null),
         // Lists that the catalog keeps for PostgreSQL are all null.
         Expr::Function(function)
-            if last_of(&function.name) == "array_to_string"
+            if ["array_to_string", "array_remove"].contains(&&*last_of(&function.name))
                 || matches!(function.args, FunctionArguments::Subquery(_)) =>
         {
             *expr = cast(value(Value::Null), DataType::Text);
@@ -520,6 +534,10 @@ mod tests {
         assert_eq!(rewritten(kept), kept);
         let counted = "SELECT count(*) FROM pg_catalog.pg_proc";
         assert_eq!(rewritten(counted), counted);
+        let grouped = "SELECT conrelid, bool_and(odd) AS b FROM pg_constraint GROUP BY conrelid";
+        let blank =
+            "SELECT CAST(NULL AS TEXT) AS \"conrelid\", CAST(NULL AS TEXT) AS \"b\" WHERE false";
+        assert_eq!(rewritten(grouped), blank);
     }
 
     #[test]

@@ -195,6 +195,63 @@ fn asyncpg_learns_what_arrays_are_of() {
     assert_eq!(rows(&engine, count), [r#"{"n":15}"#]);
 }
 
+/// How SQLAlchemy's inspector asks for keys and indexes, and whether it knows those that it finds.
+const SQLALCHEMY: [&str; 4] = [
+    "SELECT pg_catalog.pg_opclass.oid, pg_catalog.pg_opclass.opcname FROM pg_catalog.pg_opclass \
+     WHERE NOT pg_catalog.pg_opclass.opcdefault",
+    "SELECT attr.conrelid, array_agg(CAST(attr.attname AS TEXT) ORDER BY attr.ord) AS cols, \
+     attr.conname, min(attr.description) AS description, min(attr.indnkeyatts) AS indnkeyatts, \
+     bool_and(attr.indnullsnotdistinct) AS indnullsnotdistinct FROM (SELECT con.conrelid AS \
+     conrelid, con.conname AS conname, con.description AS description, con.ord AS ord, \
+     con.indnkeyatts AS indnkeyatts, con.indnullsnotdistinct AS indnullsnotdistinct, \
+     pg_catalog.pg_attribute.attname AS attname FROM pg_catalog.pg_attribute JOIN (SELECT \
+     pg_catalog.pg_constraint.conrelid AS conrelid, pg_catalog.pg_constraint.conname AS conname, \
+     unnest(pg_catalog.pg_index.indkey) AS attnum, \
+     generate_subscripts(pg_catalog.pg_index.indkey, 1) AS ord, \
+     pg_catalog.pg_index.indnkeyatts AS indnkeyatts, pg_catalog.pg_index.indnullsnotdistinct AS \
+     indnullsnotdistinct, pg_catalog.pg_description.description AS description FROM \
+     pg_catalog.pg_constraint JOIN pg_catalog.pg_index ON pg_catalog.pg_constraint.conindid = \
+     pg_catalog.pg_index.indexrelid LEFT OUTER JOIN pg_catalog.pg_description ON \
+     pg_catalog.pg_description.objoid = pg_catalog.pg_constraint.oid AND \
+     pg_catalog.pg_description.classoid = CAST('pg_catalog.pg_constraint' AS REGCLASS) WHERE \
+     pg_catalog.pg_constraint.contype = 'p' AND pg_catalog.pg_constraint.conrelid IN (16384)) AS \
+     con ON pg_catalog.pg_attribute.attnum = con.attnum AND pg_catalog.pg_attribute.attrelid = \
+     con.conrelid WHERE con.conrelid IN (16384)) AS attr GROUP BY attr.conrelid, attr.conname \
+     ORDER BY attr.conrelid, attr.conname",
+    "SELECT pg_catalog.pg_index.indrelid, pg_catalog.pg_class.relname, \
+     pg_catalog.pg_constraint.conrelid IS NOT NULL AS has_constraint, idx_cols.elements FROM \
+     pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_catalog.pg_index.indexrelid = \
+     pg_catalog.pg_class.oid LEFT OUTER JOIN (SELECT idx_attr.indexrelid AS indexrelid, \
+     array_agg(idx_attr.element ORDER BY idx_attr.ord) AS elements FROM (SELECT idx.indexrelid AS \
+     indexrelid, unnest(idx.indkey) AS element, idx.ord AS ord FROM pg_catalog.pg_index AS idx) AS \
+     idx_attr GROUP BY idx_attr.indexrelid) AS idx_cols ON pg_catalog.pg_index.indexrelid = \
+     idx_cols.indexrelid LEFT OUTER JOIN pg_catalog.pg_constraint ON \
+     pg_catalog.pg_index.indrelid = pg_catalog.pg_constraint.conrelid ORDER BY \
+     pg_catalog.pg_index.indrelid",
+    "SELECT condefs FROM pg_catalog.pg_type LEFT OUTER JOIN (SELECT contypid, \
+     array_agg(pg_catalog.pg_get_constraintdef(oid, true)) AS condefs FROM \
+     pg_catalog.pg_constraint WHERE contypid != 0 GROUP BY contypid) AS checks ON \
+     pg_catalog.pg_type.oid = checks.contypid WHERE pg_catalog.pg_type.typtype = 'd'",
+];
+
+#[test]
+fn sqlalchemy_inspects_schemas_keys_and_indexes() {
+    let mut job = Job::new();
+    job.run(5, 50);
+    let engine = live(&job);
+    for sql in SQLALCHEMY {
+        assert_eq!(answer(&engine, sql).rows(), 0, "{sql}");
+    }
+    let schemas = "SELECT pg_catalog.pg_namespace.nspname FROM pg_catalog.pg_namespace WHERE \
+                   (pg_catalog.pg_namespace.nspname NOT LIKE 'pg/_' || '%' ESCAPE '/') ORDER BY 1";
+    let expected =
+        ["information_schema", "market_data"].map(|it| format!(r#"{{"nspname":"{it}"}}"#));
+    assert_eq!(rows(&engine, schemas), expected);
+    let like = "SELECT '100%' LIKE '1__!%' ESCAPE '!' AS a, 'a\\b' ILIKE 'A\\b' ESCAPE '' AS b, \
+                '1000' LIKE '100!%' ESCAPE '!' AS c";
+    assert_eq!(rows(&engine, like), [r#"{"a":true,"b":true,"c":false}"#]);
+}
+
 #[test]
 fn the_catalog_and_the_engine_know_the_same_tables_and_columns() {
     let mut job = Job::new();

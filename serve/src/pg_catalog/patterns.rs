@@ -1,0 +1,71 @@
+//! `LIKE 'pg/_%' ESCAPE '/'`: the planner knows patterns that escape with a backslash alone.
+
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
+
+use super::rewrite::{text, text_of};
+
+/// What escapes where nothing is said.
+const ESCAPE: char = '\\';
+
+/// Spells a pattern with backslashes, if all of it is known.
+pub(super) fn rewrite_escape(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
+    let Some(ValueWithSpan { value: Value::SingleQuotedString(by), .. }) = &*escape else { return };
+    let mut letters = by.chars();
+    let by = match (letters.next(), letters.next()) {
+        (Some(ESCAPE), None) => return,
+        (by, None) => by,
+        _ => return,
+    };
+    let known = joined(pattern).and_then(|pattern| respelled(&pattern, by));
+    if let Some(known) = known {
+        *pattern = text(&known);
+        *escape = None;
+    }
+}
+
+/// The text that an expression of texts is.
+fn joined(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
+            Some(joined(left)? + &joined(right)?)
+        }
+        Expr::Nested(inner) => joined(inner),
+        other => text_of(other).map(str::to_owned),
+    }
+}
+
+/// A pattern in which `by` escapes, or nothing. `None` where it ends with what escapes nothing.
+fn respelled(pattern: &str, by: Option<char>) -> Option<String> {
+    let mut spelled = String::with_capacity(pattern.len());
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        let (letter, is_escaped) = match Some(letter) == by {
+            true => (letters.next()?, true),
+            false => (letter, false),
+        };
+        if letter == ESCAPE || (is_escaped && matches!(letter, '%' | '_')) {
+            spelled.push(ESCAPE);
+        }
+        spelled.push(letter);
+    }
+    Some(spelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_means_the_same_with_backslashes() {
+        let cases = [
+            ("pg/_%", Some('/'), Some("pg\\_%")),
+            ("100!%!!!a", Some('!'), Some("100\\%!a")),
+            ("a\\b/\\", Some('/'), Some("a\\\\b\\\\")),
+            ("a\\_b", None, Some("a\\\\_b")),
+            ("a/", Some('/'), None),
+        ];
+        for (pattern, by, expected) in cases {
+            assert_eq!(respelled(pattern, by).as_deref(), expected, "{pattern}");
+        }
+    }
+}
