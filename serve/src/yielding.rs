@@ -4,9 +4,11 @@
 //! so now and then as it reads, but a join makes millions of rows of a few thousand; and one that
 //! takes few of the pairs that it looks at may be at work for minutes before it has a batch of them.
 //! So what makes more rows than it reads has turns, joins with a condition are given their rows in
-//! small pieces, and a condition looks whether the query has to end.
+//! small pieces, and a condition looks whether the query has to end, and steps aside if it is at work
+//! for long.
 
 mod alive;
+mod aside;
 mod pieces;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A condition that fails once its query has to end.
+//! A condition that fails once its query has to end, and lets others run meanwhile.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,6 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::aside;
 use crate::stop::Stop;
 
 /// `condition` of a query, which is asked again and again in one of its steps.
@@ -27,8 +28,10 @@ impl Alive {
 
 impl PhysicalExpr for Alive {
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        self.stop.check()?;
-        self.condition.evaluate(batch)
+        aside::work(|| {
+            self.stop.check()?;
+            self.condition.evaluate(batch)
+        })
     }
 
     fn return_field(&self, input: &Schema) -> Result<FieldRef> {

@@ -187,9 +187,9 @@ fn asyncpg_learns_what_arrays_are_of() {
     let engine = live(&job);
     let found = rows(&engine, &ASYNCPG.replace("INFO", ASYNCPG_INFO));
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].contains(r#""name":"int8""#), "{found:?}");
-    assert!(found[1].contains(r#""name":"_int8""#), "{found:?}");
-    assert!(found[1].contains(r#""elemtype_name":"bigint""#), "{found:?}");
+    assert!(found[0].contains(r#""name":"_int8""#), "{found:?}");
+    assert!(found[0].contains(r#""elemtype_name":"bigint""#), "{found:?}");
+    assert!(found[1].contains(r#""name":"int8""#), "{found:?}");
     let count = "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 5) \
                  SELECT sum(n) AS n FROM t";
     assert_eq!(rows(&engine, count), [r#"{"n":15}"#]);
