@@ -28,8 +28,6 @@ use crate::views::{bars, definitions, health, memory};
 
 pub(crate) const CATALOG: &str = "k2";
 pub(crate) const SCHEMA: &str = "market_data";
-/// Where PostgreSQL has tables that say nothing else, and so where its users look for them.
-const PUBLIC: &str = "public";
 /// Views in memory under the names of the views that they are a part of.
 const LIVE: &str = "live";
 
@@ -316,7 +314,7 @@ impl CatalogProvider for Catalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         match name {
-            SCHEMA | PUBLIC => Some(Arc::new(Tables(self.0.clone()))),
+            SCHEMA => Some(Arc::new(Tables(self.0.clone()))),
             LIVE => Some(Arc::new(LiveViews(self.0.clone()))),
             PG_CATALOG => Some(self.of_postgresql(PG_CATALOG)),
             INFORMATION_SCHEMA => Some(self.of_postgresql(INFORMATION_SCHEMA)),

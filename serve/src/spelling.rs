@@ -1,5 +1,4 @@
-//! Questions may spell a symbol as its venue does: `BTCUSDT` finds `BTC-USDT`; and a time without its
-//! seconds.
+//! Questions may spell a symbol as its venue does: `BTCUSDT` finds `BTC-USDT`.
 //!
 //! Comparisons of a column `symbol` with a text also take what the text stands for in the
 //! instrument data. Done before plans are optimised, so that everything is pruned by it.
@@ -9,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Cast, InList};
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 use datafusion::optimizer::AnalyzerRule;
 use k2_model::InstrumentTable;
@@ -60,15 +59,6 @@ impl Spellings {
                 let list = Expr::InList(InList { expr, list, negated });
                 if is_changed { Transformed::yes(list) } else { Transformed::no(list) }
             }
-            Expr::Cast(cast) => {
-                match cast.field.data_type().is_temporal().then(|| with_seconds(&cast.expr)) {
-                    Some(Some(time)) => {
-                        let expr = Box::new(time);
-                        Transformed::yes(Expr::Cast(Cast { expr, ..cast }))
-                    }
-                    _ => Transformed::no(Expr::Cast(cast)),
-                }
-            }
             other => Transformed::no(other),
         })
     }
@@ -78,21 +68,6 @@ impl Spellings {
         let symbols = self.symbols.get(text.try_as_str().flatten()?)?;
         Some(symbols.iter().map(|symbol| lit(symbol.as_str())))
     }
-}
-
-/// `2024-01-01 09:30` with the seconds that it leaves out; `None` of anything else.
-fn with_seconds(text: &Expr) -> Option<Expr> {
-    let Expr::Literal(text, _) = text else { return None };
-    let text = text.try_as_str().flatten()?.trim();
-    let (minute, zone) = text.split_at_checked("2024-01-01 09:30".len())?;
-    let is_minute = minute.bytes().zip(*b"0000-00-00 00:00").all(|(is, like)| match like {
-        b'0' => is.is_ascii_digit(),
-        b' ' => is == b' ' || is == b'T',
-        sign => is == sign,
-    });
-    let begins_zone = |zone: &str| zone.trim_start().starts_with(['Z', 'z', '+', '-']);
-    let is_left_out = is_minute && (zone.is_empty() || begins_zone(zone));
-    is_left_out.then(|| lit(format!("{minute}:00{zone}")))
 }
 
 fn is_symbol(expr: &Expr) -> bool {
