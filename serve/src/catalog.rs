@@ -9,6 +9,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableType, col};
 use k2_model::{DataType, Timeframe};
 use k2_sinks::{Snapshot, Table};
@@ -17,6 +18,7 @@ use crate::answer::{MomentMeta, Sources};
 use crate::config::EngineConfig;
 use crate::error::Error;
 use crate::functions::finality::{Clocks, is_final};
+use crate::pg::{Backend, backend_functions};
 use crate::pg_catalog::{CatalogTables, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::pinned::{Pinned, Trace};
 use crate::schema;
@@ -58,6 +60,8 @@ pub(crate) fn is_stored(name: &str) -> bool {
 
 /// Everything that the tables of one query are made of.
 pub(crate) struct Scope {
+    /// The session that asks, where there are sessions.
+    pub(crate) backend: Option<Backend>,
     pub(crate) pinned: Arc<Pinned>,
     /// By schema: those of the moments that the query names besides.
     pub(crate) moments: BTreeMap<String, Arc<Self>>,
@@ -85,6 +89,10 @@ impl Scope {
         state.config_mut().options_mut().extensions.insert(self.stop.clone());
         // What now() is.
         state.mark_start_execution();
+        for function in self.backend.iter().flat_map(backend_functions) {
+            // In place of the one that knows no session. This registry takes all that it is given.
+            let _replaced = state.register_udf(function);
+        }
         state
     }
 

@@ -272,7 +272,8 @@ impl Engine {
     ) -> Result<Arc<Scope>> {
         let pinned = self.pin(request).await?;
         let moments = self.moments(moments, &pinned.cold, &stop).await?;
-        Ok(self.scope(Arc::new(pinned), moments, stop))
+        let scope = self.scope(Arc::new(pinned), moments, stop);
+        Ok(Arc::new(Scope { backend: request.backend.clone(), ..scope }))
     }
 
     async fn pin(&self, request: &Request) -> Result<Pinned> {
@@ -331,14 +332,15 @@ impl Engine {
             let schema = schema_of(&at);
             let pinned = self.moment(at, now).await?;
             let scope = self.scope(Arc::new(pinned), BTreeMap::new(), stop.clone());
-            moments.insert(schema, scope);
+            moments.insert(schema, Arc::new(scope));
         }
         Ok(moments)
     }
 
     /// What a question of our own sees.
     fn own_scope(&self, pinned: Arc<Pinned>) -> Arc<Scope> {
-        self.scope(pinned, BTreeMap::new(), Stop::after(self.0.config.limits.time_max))
+        let stop = Stop::after(self.0.config.limits.time_max);
+        Arc::new(self.scope(pinned, BTreeMap::new(), stop))
     }
 
     fn scope(
@@ -346,9 +348,10 @@ impl Engine {
         pinned: Arc<Pinned>,
         moments: BTreeMap<String, Arc<Scope>>,
         stop: Stop,
-    ) -> Arc<Scope> {
-        Arc::new(Scope {
+    ) -> Scope {
+        Scope {
             stop,
+            backend: None,
             pinned,
             moments,
             trace: Arc::new(Trace::default()),
@@ -356,7 +359,7 @@ impl Engine {
             config: self.0.config.clone(),
             snapshots: self.0.snapshots.clone(),
             base: self.0.base.clone(),
-        })
+        }
     }
 
     async fn run(&self, scope: &Arc<Scope>, statement: Statement, limits: Limits) -> Result<Begun> {

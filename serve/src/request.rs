@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::pg::Backend;
 
 /// One question.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Request {
     pub limits: Option<Limits>,
     /// Ties the answer to logs; made up if empty.
     pub correlation_id: String,
+    /// The session that asks, where there are sessions.
+    pub(crate) backend: Option<Backend>,
 }
 
 impl Request {

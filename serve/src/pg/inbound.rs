@@ -11,13 +11,13 @@ use tokio::time::{Sleep, sleep};
 
 use super::refusal::Refusal;
 use super::session::{Result, Stop};
-use super::startup::Registered;
-use super::wire::Reader;
+use super::sessions::Registered;
+use super::wire::{Ended, Message, Reader};
 
 /// How a client is heard.
 pub(super) struct Inbound {
-    pub(super) reader: Reader,
-    registered: Registered,
+    reader: Reader,
+    pub(super) registered: Registered,
 }
 
 /// The time that a statement has left, from its message until its last row is sent.
@@ -50,6 +50,14 @@ impl Inbound {
         Self { reader, registered }
     }
 
+    /// The next message, unless another session has ended this one.
+    pub(super) async fn message(&mut self) -> Result<Message, Ended> {
+        tokio::select! {
+            message = self.reader.message() => message,
+            refusal = self.registered.asked_to_end() => Err(Ended::Wrong(refusal)),
+        }
+    }
+
     /// What `work` comes to, unless its client stops it, leaves, or gave it too little time.
     pub(super) async fn watch<T>(
         &mut self,
@@ -61,6 +69,7 @@ impl Inbound {
             () = self.registered.asked_to_stop() => {
                 Err(Refusal::error("57014", "answer a query: its client asked for it to stop").into())
             }
+            refusal = self.registered.asked_to_end() => Err(refusal.into()),
             refusal = timer.is_over() => Err(refusal.into()),
             () = self.reader.gone() => Err(Stop::Gone),
         }

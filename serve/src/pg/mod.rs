@@ -7,6 +7,7 @@
 //!
 //! Why the protocol is written out here: `docs/decisions/0016-postgres-wire.md`.
 
+mod backend;
 mod command;
 mod copy;
 mod cursor;
@@ -19,6 +20,7 @@ mod prepared;
 mod refusal;
 mod rows;
 mod session;
+mod sessions;
 mod settings;
 mod startup;
 mod transaction;
@@ -37,12 +39,15 @@ use crate::background::Background;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::placed::accepted;
+pub(crate) use backend::functions as backend_functions;
 use inbound::Inbound;
 pub(crate) use parameter::array_elements;
 use refusal::Refusal;
 use session::Session;
+pub(crate) use sessions::{Activity, Backend};
+use sessions::{Owner, Sessions};
 pub(crate) use settings::defaults as setting_defaults;
-use startup::{Begun, Sessions};
+use startup::Begun;
 pub(crate) use types::{ALL as PG_TYPES, PgType, by_oid, element_of, unpacked, wire_type};
 use wire::{Ended, Reader, Writer};
 
@@ -138,6 +143,7 @@ impl Door {
     }
 
     async fn serve(self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+        let address = stream.peer_addr().ok().map(|address| address.ip());
         let (half, out_half) = stream.into_split();
         let (mut reader, mut out) = (Reader::new(half), Writer::new(out_half));
         let begun = startup::begin(&mut reader, &mut out, &self.access, &self.sessions);
@@ -150,8 +156,9 @@ impl Door {
             Ok(Err(Ended::Wrong(refusal))) => return tell_last(&mut out, &refusal).await,
             Ok(Ok(None) | Err(Ended::Gone)) | Err(_) => return,
         };
-        let Begun { client, settings } = begun;
-        let registered = match self.sessions.register() {
+        let Begun { client, user, settings } = begun;
+        let owner = Owner { user, key_id: client.key_id.clone(), address };
+        let registered = match self.sessions.register(owner) {
             Ok(registered) => registered,
             Err(refusal) => return tell_last(&mut out, &refusal).await,
         };

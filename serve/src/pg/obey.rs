@@ -102,6 +102,15 @@ impl Session {
         Ok("SET")
     }
 
+    /// Sets what a question has asked for with `set_config`. That it may be so was seen before.
+    pub(super) fn grant_wishes(&mut self) {
+        for (name, value) in self.inbound.registered.take_wishes() {
+            if let Err(refusal) = self.set(&name, &value) {
+                refusal::tell_notice(&mut self.out, &refusal.message);
+            }
+        }
+    }
+
     pub(super) fn show(&mut self, done: &Done) {
         for row in &done.rows {
             self.out.message(b'D', |body| {

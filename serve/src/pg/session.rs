@@ -84,7 +84,7 @@ impl Session {
     pub(super) async fn run(mut self) {
         let mut standing = self.ready().await;
         while standing.is_ok() {
-            standing = match self.inbound.reader.message().await {
+            standing = match self.inbound.message().await {
                 Ok(Message::Terminate) | Err(Ended::Gone) => return,
                 Ok(message) => self.answer(message).await,
                 Err(Ended::Wrong(refusal)) => self.refuse(refusal).await,
@@ -121,6 +121,7 @@ impl Session {
                     .into())
             }
         };
+        self.grant_wishes();
         match answered {
             Err(Stop::Refused(refusal)) => {
                 self.is_skipping = !is_simple;
@@ -137,11 +138,13 @@ impl Session {
         if self.transaction == Transaction::Idle {
             self.portals.retain(|_, portal| portal.is_held);
         }
-        let state = match self.transaction {
-            Transaction::Idle => b'I',
-            Transaction::Open => b'T',
-            Transaction::Failed => b'E',
+        let (state, told) = match self.transaction {
+            Transaction::Idle => (b'I', "idle"),
+            Transaction::Open => (b'T', "idle in transaction"),
+            Transaction::Failed => (b'E', "idle in transaction (aborted)"),
         };
+        let application = self.settings.get("application_name").unwrap_or_default();
+        self.inbound.registered.rest(told, application);
         self.out.message(b'Z', |body| body.push(state));
         Ok(self.out.send().await?)
     }
@@ -267,7 +270,9 @@ impl Session {
         let admitted = self.access.admit(&self.client, Scope::Sql);
         admitted.map_err(|denied| Refusal::from(denied.error))?;
         let engine = &self.engine;
-        let request = Request { as_of: self.moment.of_next(), ..Request::new(sql) };
+        self.inbound.registered.begin(&sql);
+        let backend = Some(self.inbound.registered.backend());
+        let request = Request { as_of: self.moment.of_next(), backend, ..Request::new(sql) };
         let is_first = self.moment.is_open();
         let beginning = async {
             let answer = engine.stream(request).await.map_err(Refusal::from)?;

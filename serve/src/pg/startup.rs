@@ -3,11 +3,9 @@
 //! A key is sent as the password, in clear: as over HTTP, whatever stands in front of K2 encrypts.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::Notify;
 
 use super::refusal::Refusal;
+use super::sessions::{Registered, Sessions};
 use super::settings::Settings;
 use super::wire::{Body, Ended, Reader, Writer};
 use crate::access::{Access, Client, Policy};
@@ -22,64 +20,11 @@ const WISH_TLS: u32 = 80_877_103;
 const WISH_GSS: u32 = 80_877_104;
 const CANCEL: u32 = 80_877_102;
 
-/// Who may be stopped by whom: a client that wants to stop its query opens another connection, and
-/// shows the number and the secret of its session.
-#[derive(Clone, Default)]
-pub(super) struct Sessions(Arc<Mutex<Known>>);
-
-#[derive(Default)]
-struct Known {
-    last: u32,
-    sessions: BTreeMap<(u32, u32), Arc<Notify>>,
-}
-
-/// A session that can be stopped, for as long as this is held.
-pub(super) struct Registered {
-    sessions: Sessions,
-    key: (u32, u32),
-    stop: Arc<Notify>,
-}
-
-impl Sessions {
-    pub(super) fn register(&self) -> Result<Registered, Refusal> {
-        let mut secret = [0; 4];
-        getrandom::fill(&mut secret)
-            .map_err(|error| Refusal::fatal("57P03", format!("begin a session: {error}")))?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Positive, as a process id is.
-        known.last = known.last % 0x7fff_ffff + 1;
-        let key = (known.last, u32::from_be_bytes(secret));
-        let stop = Arc::new(Notify::new());
-        known.sessions.insert(key, stop.clone());
-        Ok(Registered { sessions: self.clone(), key, stop })
-    }
-
-    fn cancel(&self, key: (u32, u32)) {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stop) = known.sessions.get(&key) {
-            // Only a query that is under way is stopped, not the next one.
-            stop.notify_waiters();
-        }
-    }
-}
-
-impl Registered {
-    /// Returns when the session is asked to stop its query.
-    pub(super) async fn asked_to_stop(&self) {
-        self.stop.notified().await;
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut known = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.sessions.remove(&self.key);
-    }
-}
-
 /// Who has begun a session, and with which settings.
 pub(super) struct Begun {
     pub(super) client: Client,
+    /// As the client calls itself.
+    pub(super) user: String,
     pub(super) settings: Settings,
 }
 
@@ -90,7 +35,9 @@ pub(super) async fn begin(
     access: &Access,
     sessions: &Sessions,
 ) -> Result<Option<Begun>, Ended> {
-    let Some(parameters) = parameters_of(reader, out, sessions).await? else { return Ok(None) };
+    let Some(mut parameters) = parameters_of(reader, out, sessions).await? else {
+        return Ok(None);
+    };
     let settings = settings_of(&parameters).map_err(Ended::Wrong)?;
     let client = match access.policy() {
         Policy::Keys => access.identify(Some(&password(reader, out).await?)),
@@ -98,7 +45,8 @@ pub(super) async fn begin(
     };
     let client =
         client.map_err(|error| Ended::Wrong(Refusal { is_fatal: true, ..Refusal::from(error) }))?;
-    Ok(Some(Begun { client, settings }))
+    let user = parameters.remove("user").unwrap_or_default();
+    Ok(Some(Begun { client, user, settings }))
 }
 
 async fn parameters_of(
@@ -116,7 +64,7 @@ async fn parameters_of(
             }
             Some(CANCEL) => {
                 if let (Some(number), Some(secret)) = (body.u32(), body.u32()) {
-                    sessions.cancel((number, secret));
+                    sessions.cancel(number, secret);
                 }
                 return Ok(None);
             }
@@ -212,7 +160,7 @@ pub(super) fn welcome(out: &mut Writer, begun: &Settings, registered: &Registere
     for name in super::settings::REPORTED {
         out.texts(b'S', &[name, begun.get(name).unwrap_or_default()]);
     }
-    let (number, secret) = registered.key;
+    let (number, secret) = registered.key();
     out.message(b'K', |body| {
         body.extend(number.to_be_bytes());
         body.extend(secret.to_be_bytes());

@@ -3,7 +3,7 @@
 use super::{INFORMATION_SCHEMA, PG_CATALOG};
 
 /// Schema, name, columns.
-const TABLES: [(&str, &str, &str); 57] = [
+const TABLES: [(&str, &str, &str); 55] = [
     (PG_CATALOG, "pg_attrdef", "oid:i adrelid:i adnum:i adbin:t"),
     (PG_CATALOG, "pg_aggregate", "aggfnoid:i aggkind:t"),
     (PG_CATALOG, "pg_auth_members", "oid:i roleid:i member:i grantor:i admin_option:b"),
@@ -85,15 +85,9 @@ const TABLES: [(&str, &str, &str); 57] = [
     (PG_CATALOG, "pg_shdescription", "objoid:i classoid:i description:t"),
     (
         PG_CATALOG,
-        "pg_stat_activity",
-        "datid:i datname:t pid:i usename:t application_name:t state:t query:t",
-    ),
-    (
-        PG_CATALOG,
         "pg_statistic_ext",
         "oid:i stxrelid:i stxname:t stxnamespace:i stxkind:t stxstattarget:i",
     ),
-    (PG_CATALOG, "pg_tablespace", "oid:i spcname:t spcowner:i spcacl:t spcoptions:t"),
     (
         PG_CATALOG,
         "pg_trigger",

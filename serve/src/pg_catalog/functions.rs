@@ -49,6 +49,7 @@ fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
         (&["current_database", "current_catalog"], text(CATALOG)),
         (&["current_user", "session_user", "user", "current_role", "pg_get_userbyid"], text("k2")),
         (&["pg_encoding_to_char"], text("UTF8")),
+        (&["pg_tablespace_location"], text("")),
         (&["pg_size_pretty"], text("0 bytes")),
         (&["current_schemas"], schemas()),
         (
@@ -70,7 +71,16 @@ fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
             ],
             ScalarValue::from(true),
         ),
-        (&["pg_is_in_recovery", "pg_relation_is_publishable"], ScalarValue::from(false)),
+        // Where a session asks, those of `pg` that know it stand in place of the last two.
+        (
+            &[
+                "pg_is_in_recovery",
+                "pg_relation_is_publishable",
+                "pg_cancel_backend",
+                "pg_terminate_backend",
+            ],
+            ScalarValue::from(false),
+        ),
         (
             &[
                 "pg_backend_pid",
@@ -79,6 +89,7 @@ fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
                 "pg_table_size",
                 "pg_indexes_size",
                 "pg_database_size",
+                "pg_tablespace_size",
                 "pg_stat_get_numscans",
             ],
             ScalarValue::from(0_i64),
@@ -96,6 +107,7 @@ fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
                 "pg_get_function_result",
                 "pg_get_serial_sequence",
                 "pg_advisory_unlock_all",
+                "set_config",
                 "inet_server_addr",
             ],
             null,

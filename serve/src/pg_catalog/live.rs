@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use super::table::{self, Row};
 use super::{INFORMATION_SCHEMA, PG_CATALOG, SCHEMA_OID, oid_of};
 use crate::catalog::{CATALOG, SCHEMA, Scope, is_stored, table_names};
-use crate::pg::{PG_TYPES, setting_defaults, wire_type};
+use crate::pg::{Activity, Backend, PG_TYPES, setting_defaults, wire_type};
 
 const DATABASE_OID: i64 = 16_383;
 const OWNER: &str = "k2";
@@ -16,7 +16,7 @@ const OWNER: &str = "k2";
 const HEAP: &str = "2";
 
 /// Schema, name, columns.
-const TABLES: [(&str, &str, &str); 17] = [
+const TABLES: [(&str, &str, &str); 19] = [
     (PG_CATALOG, "pg_namespace", "oid:i nspname:t nspowner:i=10 nspacl:t"),
     (
         PG_CATALOG,
@@ -52,7 +52,7 @@ const TABLES: [(&str, &str, &str); 17] = [
         PG_CATALOG,
         "pg_database",
         "oid:i datname:t datdba:i=10 encoding:i=6 datlocprovider:t=c datistemplate:b=false \
-         datallowconn:b=true datconnlimit:i=-1 datfrozenxid:i=0 datminmxid:i=0 dattablespace:i=0 \
+         datallowconn:b=true datconnlimit:i=-1 datfrozenxid:i=0 datminmxid:i=0 dattablespace:i=1663 \
          datcollate:t=C datctype:t=C.UTF-8 daticulocale:t daticurules:t datcollversion:t datacl:t",
     ),
     (
@@ -67,6 +67,19 @@ const TABLES: [(&str, &str, &str); 17] = [
         "pg_user",
         "usename:t usesysid:i=10 usecreatedb:b=false usesuper:b=false userepl:b=false \
          usebypassrls:b=false passwd:t valuntil:t useconfig:t",
+    ),
+    (
+        PG_CATALOG,
+        "pg_stat_activity",
+        "datid:i=16383 datname:t=k2 pid:i leader_pid:i usesysid:i=10 usename:t application_name:t \
+         client_addr:t client_hostname:t client_port:i backend_start:z xact_start:z query_start:z \
+         state_change:z wait_event_type:t wait_event:t state:t backend_xid:i backend_xmin:i \
+         query_id:i query:t backend_type:t",
+    ),
+    (
+        PG_CATALOG,
+        "pg_tablespace",
+        "oid:i=1663 spcname:t=pg_default spcowner:i=10 spcacl:t spcoptions:t",
     ),
     (PG_CATALOG, "pg_am", "oid:i=2 amname:t=heap amhandler:t amtype:t=t"),
     (
@@ -139,7 +152,8 @@ pub(super) async fn table(
         }
         "pg_roles" => vec![vec![("rolname", OWNER.to_owned())]],
         "pg_user" => vec![vec![("usename", OWNER.to_owned())]],
-        "pg_am" | "character_sets" => vec![Vec::new()],
+        "pg_am" | "pg_tablespace" | "character_sets" => vec![Vec::new()],
+        "pg_stat_activity" => activities(scope),
         "pg_settings" => settings(),
         "pg_tables" => listed(true, "schemaname", "tablename"),
         "pg_views" => listed(false, "schemaname", "viewname"),
@@ -160,6 +174,29 @@ fn namespaces() -> Vec<Row> {
         ]
     };
     known.map(row).into()
+}
+
+/// What the sessions do that the one which asks may know of.
+fn activities(scope: &Scope) -> Vec<Row> {
+    let row = |activity: Activity| {
+        let Activity { number, owner, application, state, query, begun, query_begun, changed } =
+            activity;
+        let mut row = vec![
+            ("pid", number.to_string()),
+            ("usename", owner.user),
+            ("application_name", application),
+            ("backend_start", begun.to_string()),
+            ("state_change", changed.to_string()),
+            ("state", state.to_owned()),
+            ("query", query),
+            ("backend_type", "client backend".to_owned()),
+        ];
+        row.extend(owner.address.map(|address| ("client_addr", address.to_string())));
+        row.extend(query_begun.map(|begun| ("query_start", begun.to_string())));
+        row
+    };
+    let sessions = scope.backend.as_ref().map(Backend::activities).unwrap_or_default();
+    sessions.into_iter().map(row).collect()
 }
 
 /// The tables of ours, or the views.

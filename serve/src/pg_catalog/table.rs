@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow_schema::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -12,7 +15,8 @@ use datafusion::error::{DataFusionError, Result};
 pub(super) type Row = Vec<(&'static str, String)>;
 
 /// A table with `columns` as `name:type` or `name:type=default`, apart by blanks. Types are `i`
-/// for integers, `t` for texts, `b` for booleans and `f` for floats; no default is null.
+/// for integers, `t` for texts, `b` for booleans, `f` for floats and `z` for times, in microseconds
+/// since 1970; no default is null.
 pub(super) fn of(columns: &str, rows: &[Row]) -> Result<Arc<dyn TableProvider>> {
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
     for column in columns.split_whitespace() {
@@ -39,6 +43,10 @@ fn array_of(kind: &str, cells: Vec<Option<&str>>) -> Option<(DataType, ArrayRef)
         "i" => (DataType::Int64, Arc::new(parsed::<i64, Int64Array>(cells)?)),
         "f" => (DataType::Float32, Arc::new(parsed::<f32, Float32Array>(cells)?)),
         "b" => (DataType::Boolean, Arc::new(parsed::<bool, BooleanArray>(cells)?)),
+        "z" => {
+            let times = parsed::<i64, TimestampMicrosecondArray>(cells)?.with_timezone("UTC");
+            (times.data_type().clone(), Arc::new(times))
+        }
         "t" => (DataType::Utf8, Arc::new(StringArray::from(cells))),
         _ => return None,
     })

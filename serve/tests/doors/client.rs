@@ -91,6 +91,18 @@ impl Client {
         self.until(b'Z').iter().map(|(tag, _)| char::from(*tag)).collect()
     }
 
+    /// The first value of each row of the answer to `sql`, as text; none of what is refused.
+    #[track_caller]
+    pub fn values(&mut self, sql: &str) -> Vec<String> {
+        self.query(sql);
+        let heard = self.until(b'Z').into_iter().filter(|(tag, _)| *tag == b'D');
+        let value = |(_, body): Said| {
+            let length = u32::from_be_bytes(body[2..6].try_into().unwrap()) as usize;
+            String::from_utf8(body[6..6 + length].to_vec()).unwrap()
+        };
+        heard.map(value).collect()
+    }
+
     /// SQLSTATE, message and hint of the next error.
     #[track_caller]
     pub fn refusal(&mut self) -> (String, String, String) {

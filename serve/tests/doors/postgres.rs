@@ -266,6 +266,49 @@ fn a_query_stops_when_its_client_asks_or_leaves() {
 }
 
 #[test]
+fn sessions_see_stop_and_end_each_other() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let (mut client, mut other) =
+        (Client::begun(doors.pg.address()), Client::begun(doors.pg.address()));
+    let number = client.number.to_string();
+    assert_eq!(client.values("SELECT pg_backend_pid()"), [number.as_str()]);
+    assert_eq!(client.values("SET application_name = 'research'"), [""; 0]);
+    client.query(ENDLESS);
+    wait_for_load(&doors, 1);
+    let active = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND usename = 'somebody' \
+                  AND application_name = 'research' AND datname = 'k2' AND client_addr = '127.0.0.1' \
+                  AND query LIKE 'SELECT count(*) FROM generate_series%' AND query_start <= now()";
+    assert_eq!(other.values(active), [number.as_str()]);
+    assert_eq!(other.values("SELECT count(*) FROM pg_stat_activity"), ["2"]);
+    assert_eq!(other.values("SELECT pg_cancel_backend(4711)"), ["f"]);
+    assert_eq!(other.values(&format!("SELECT pg_cancel_backend({number})")), ["t"]);
+    assert_eq!(client.refusal().0, "57014");
+    client.until(b'Z');
+    assert_eq!(client.tags("SELECT 1"), "TDCZ", "the session goes on");
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+    assert_eq!(other.values(end), ["t"]);
+    assert_eq!(client.refusal().0, "57P01");
+    assert!(client.hear().is_none());
+}
+
+#[test]
+fn a_question_may_set_what_a_session_has() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let sql = "SELECT set_config('statement_timeout', '200ms', false), current_setting('jit')";
+    assert_eq!(client.values(sql), ["200ms"]);
+    assert_eq!(client.values("SHOW statement_timeout"), ["200ms"]);
+    client.query(ENDLESS);
+    assert_eq!(client.refusal().0, "57014");
+    client.until(b'Z');
+    client.query("SELECT set_config('client_encoding', 'LATIN1', false)");
+    assert_eq!(client.refusal().0, "22023");
+}
+
+#[test]
 fn transactions_are_framed_as_drivers_expect() {
     let (_job, engine) = job();
     let doors = open(&engine, &Access::open());
