@@ -9,9 +9,10 @@ use arrow_schema::{DataType, SchemaRef};
 use crate::catalog::Scope;
 use crate::engine::{Engine, failed};
 use crate::error::Result;
+use crate::explain;
 use crate::planning;
 use crate::request::{AsOf, Request};
-use crate::statement::{self, Question};
+use crate::statement::{self, PlansFor, Question};
 use crate::stop::Stop;
 
 /// The shape of an answer.
@@ -42,11 +43,14 @@ impl Engine {
     }
 
     async fn describe_now(&self, sql: &str, stop: Stop) -> Result<(Described, Arc<Scope>)> {
-        let Question { statement, moments, .. } = statement::parse(sql)?;
+        let Question { statement, moments, explains } = statement::parse(sql)?;
         let scope = self.scope_of(&Request::default(), moments, stop).await?;
         let plan = planning::plan_of(&scope.session(), statement).await?;
         let parameters = plan.get_parameter_types().map_err(failed)?;
-        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let schema = match explains {
+            Some(PlansFor::Postgres) => explain::json_schema(),
+            _ => Arc::new(plan.schema().as_arrow().clone()),
+        };
         Ok((Described { schema, parameters, as_of: scope.pinned.token() }, scope))
     }
 }

@@ -254,9 +254,10 @@ impl Engine {
         if let Some(reader) = explains {
             let memory = rows.memory();
             let plans = explain::without_places(&scope, rows.collect(limits).await?);
-            let plans = match reader {
-                PlansFor::People => explain::lines(&scope, &schema, plans),
-                PlansFor::Programs => plans,
+            let (schema, plans) = match reader {
+                PlansFor::People => (schema.clone(), explain::lines(&scope, &schema, plans)),
+                PlansFor::Postgres => (explain::json_schema(), explain::json(plans)),
+                PlansFor::Programs => (schema, plans),
             };
             rows = Begun::of(schema, plans, memory);
         }

@@ -1,4 +1,5 @@
-//! What `EXPLAIN` adds to the plans: what is pinned, and what of it each scan reads.
+//! What `EXPLAIN` adds to the plans: what is pinned, and what of it each scan reads; and its options
+//! as PostgreSQL spells them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,11 +7,14 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use k2_sinks::{NAMESPACE, Table};
 use object_store::path::Path;
 
 use crate::catalog::Scope;
+use crate::error::{Error, Result};
 
 /// One scan of a table: of each thing what is read, and what there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,9 +147,142 @@ fn pins(scope: &Arc<Scope>) -> impl Iterator<Item = String> {
     })
 }
 
+/// The one column of a plan that is asked for as JSON, as PostgreSQL names it.
+pub(crate) fn json_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]))
+}
+
+/// The plans in `batches`, without the kinds of plans that they are.
+pub(crate) fn json(batches: Vec<RecordBatch>) -> Vec<RecordBatch> {
+    let plans = batches.iter().filter_map(|batch| batch.columns().get(1)).cloned();
+    let batches = plans.map(|plans| RecordBatch::try_new(json_schema(), vec![plans]));
+    batches.filter_map(std::result::Result::ok).collect()
+}
+
+/// Options that change nothing here: what they would show is not counted, or always shown.
+const IDLE_OPTIONS: [&str; 8] =
+    ["COSTS", "BUFFERS", "TIMING", "SUMMARY", "SETTINGS", "WAL", "MEMORY", "GENERIC_PLAN"];
+
+/// What `EXPLAIN (…)` asks for.
+#[derive(Debug, Default)]
+struct Options {
+    analyze: bool,
+    verbose: bool,
+    format: Option<String>,
+}
+
+/// Tokens with `EXPLAIN (ANALYZE, FORMAT json)` spelled as the parser reads it, and whether the plan
+/// is asked for as JSON.
+pub(crate) fn spelled(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, bool)> {
+    let is_told = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    let is_explain = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::EXPLAIN);
+    let explain = tokens.iter().find(is_told).filter(|token| is_explain(token));
+    let Some(span) = explain.map(|token| token.span) else { return Ok((tokens, false)) };
+    let Some((options, end)) = options_of(&tokens) else { return Ok((tokens, false)) };
+    let Options { analyze, verbose, format } = read(&options)?;
+    let is_json = format.as_deref() == Some("JSON");
+    let format = if is_json { Some("pgjson".to_owned()) } else { format };
+    // In JSON there is one plan, with all that there is to say of it.
+    let words = [("EXPLAIN", true), ("ANALYZE", analyze), ("VERBOSE", verbose && !is_json)];
+    let words = words.into_iter().filter(|(_, is_asked)| *is_asked);
+    let words = words.map(|(word, _)| Token::make_keyword(word));
+    let format = format
+        .into_iter()
+        .flat_map(|format| [Token::make_keyword("FORMAT"), Token::make_word(&format, None)]);
+    let spelled = words.chain(format).map(|token| TokenWithSpan { token, span });
+    Ok((spelled.chain(tokens.into_iter().skip(end)).collect(), is_json))
+}
+
+/// The words of each option in the parentheses behind the first word, and how many tokens that
+/// takes; `None` where it is a query that they are around.
+fn options_of(tokens: &[TokenWithSpan]) -> Option<(Vec<Vec<String>>, usize)> {
+    let told = tokens.iter().enumerate();
+    let mut told = told.filter(|(_, it)| !matches!(it.token, Token::Whitespace(_))).skip(1);
+    told.next().filter(|(_, it)| it.token == Token::LParen)?;
+    let (mut options, mut option) = (Vec::new(), Vec::new());
+    for (at, token) in told {
+        match &token.token {
+            Token::Word(word) => option.push(word.value.to_uppercase()),
+            Token::SingleQuotedString(text) | Token::Number(text, _) => {
+                option.push(text.to_uppercase());
+            }
+            Token::Comma => options.push(std::mem::take(&mut option)),
+            Token::RParen => {
+                options.push(option);
+                let known = ["ANALYZE", "VERBOSE", "FORMAT"];
+                let first = options.first().and_then(|option| option.first())?.as_str();
+                let is_option = known.contains(&first) || IDLE_OPTIONS.contains(&first);
+                return is_option.then_some((options, at + 1));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn read(options: &[Vec<String>]) -> Result<Options> {
+    let mut read = Options::default();
+    for option in options {
+        let mut words = option.iter().map(String::as_str);
+        let (name, value) = (words.next().unwrap_or_default(), words.next());
+        let is_on = !matches!(value, Some("FALSE" | "OFF" | "0"));
+        match (name, value) {
+            ("ANALYZE", _) => read.analyze = is_on,
+            ("VERBOSE", _) => read.verbose = is_on,
+            ("FORMAT", Some("TEXT")) => read.format = None,
+            ("FORMAT", Some(format @ ("JSON" | "PGJSON" | "TREE" | "INDENT" | "GRAPHVIZ"))) => {
+                read.format = Some(format.to_owned());
+            }
+            (idle, _) if IDLE_OPTIONS.contains(&idle) => {}
+            _ => return Err(not_supported(&format!("with {}", option.join(" ")))),
+        }
+    }
+    if read.analyze && read.format.is_some() {
+        return Err(not_supported("with ANALYZE in a format of its own"));
+    }
+    Ok(read)
+}
+
+fn not_supported(what: &str) -> Error {
+    Error::bad_request("not_supported", format!("explain a query {what}: there is no such way"))
+        .with_hint(
+            "there are ANALYZE, VERBOSE, and without ANALYZE the formats TEXT, JSON and TREE",
+        )
+}
+
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
     use super::*;
+
+    #[test]
+    fn options_in_parentheses_are_words_to_the_parser() {
+        let spelled = |sql: &str| {
+            let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().unwrap();
+            spelled(tokens).map(|(tokens, is_json)| {
+                let words = tokens.iter().map(|it| it.token.to_string());
+                let words: Vec<_> = words.filter(|word| !word.trim().is_empty()).collect();
+                (words.join(" "), is_json)
+            })
+        };
+        let cases = [
+            ("EXPLAIN (ANALYZE, VERBOSE on) SELECT 1", "EXPLAIN ANALYZE VERBOSE SELECT 1", false),
+            ("explain (analyze false, costs off) SELECT 1", "EXPLAIN SELECT 1", false),
+            ("EXPLAIN (VERBOSE, FORMAT 'json') SELECT 1", "EXPLAIN FORMAT pgjson SELECT 1", true),
+            ("EXPLAIN (FORMAT TEXT, TIMING 0) SELECT 1", "EXPLAIN SELECT 1", false),
+            ("EXPLAIN (SELECT costs)", "EXPLAIN ( SELECT costs )", false),
+            ("EXPLAIN SELECT (1)", "EXPLAIN SELECT ( 1 )", false),
+            ("SELECT (analyze)", "SELECT ( analyze )", false),
+        ];
+        for (sql, expected, is_json) in cases {
+            assert_eq!(spelled(sql).unwrap(), (expected.to_owned(), is_json), "{sql}");
+        }
+        for wrong in ["EXPLAIN (FORMAT xml) SELECT 1", "EXPLAIN (ANALYZE, FORMAT json) SELECT 1"] {
+            assert_eq!(spelled(wrong).unwrap_err().code(), "not_supported", "{wrong}");
+        }
+    }
 
     #[test]
     fn a_scan_says_what_of_each_side_it_reads() {

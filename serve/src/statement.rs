@@ -17,6 +17,7 @@ use k2_sinks::At;
 use crate::at;
 use crate::columns;
 use crate::error::{Error, Result};
+use crate::explain;
 use crate::hint;
 use crate::pg_catalog::rewrite::rewrite;
 
@@ -46,6 +47,8 @@ pub(crate) struct Question {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlansFor {
     People,
+    /// What PostgreSQL's programs read: JSON in one column.
+    Postgres,
     Programs,
 }
 
@@ -63,6 +66,7 @@ pub(crate) fn parse(sql: &str) -> Result<Question> {
         return Err(Error::bad_request("query_too_complex", message)
             .with_hint("write IN (…) instead of OR, or ask in several questions"));
     }
+    let (tokens, is_json) = explain::spelled(tokens)?;
     let tokens = at::marked(tokens)?;
     let may_name_moments = tokens.iter().any(|token| token.token == Token::RArrow);
     // What is behind an alias has been marked too, and that the parser does not take.
@@ -72,6 +76,7 @@ pub(crate) fn parse(sql: &str) -> Result<Question> {
     })?;
     let moments = if may_name_moments { at::name_moments(&mut statement)? } else { Vec::new() };
     let explains = match &statement {
+        Statement::Explain(_) if is_json => Some(PlansFor::Postgres),
         Statement::Explain(it) if it.format.is_none() => Some(PlansFor::People),
         Statement::Explain(_) => Some(PlansFor::Programs),
         _ => None,

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::copy::{self, Copied};
 use super::cursor::{self, Declared, Fetched};
+use super::named::{self, Executed, Named};
 use super::transaction::{DEFAULT_ISOLATION, ISOLATION, Unknown, isolation_of};
 use crate::template::Lines;
 
@@ -19,6 +20,10 @@ pub(super) enum Command {
     Close(Option<String>),
     /// A question whose rows go out as a file's do.
     Copy(Copied),
+    /// A question under a name, to be asked later.
+    Prepare(Named),
+    /// The question that it comes to is asked in its place.
+    Execute(Executed),
     /// Part of the language, and not of K2: its state, what it wants, and what to do instead.
     Refused(&'static str, &'static str, &'static str),
     /// With the isolation that it names, if it names one.
@@ -48,6 +53,8 @@ impl Command {
         match self {
             Self::Declare(declared) => Some(&declared.question),
             Self::Copy(copied) => Some(&copied.question),
+            // Its parameters are those of who executes it.
+            Self::Prepare(_) => Some(""),
             _ => None,
         }
     }
@@ -130,6 +137,8 @@ pub(super) fn classify(sql: &str) -> Command {
         ["DECLARE", ..] => cursor::declare(sql, &read),
         ["FETCH" | "MOVE", ..] => cursor::fetch(&read),
         ["COPY", ..] => copy::copy(sql, &read),
+        ["PREPARE", ..] => named::prepare(sql, &read),
+        ["EXECUTE", ..] => named::execute(sql, &read),
         ["BEGIN" | "START", ..] => {
             isolated(&upper, Command::Begin(None), |it| Command::Begin(Some(it)))
         }
@@ -160,7 +169,9 @@ pub(super) fn classify(sql: &str) -> Command {
     }
 }
 
-const FIRST_WORDS: [&str; 20] = [
+const FIRST_WORDS: [&str; 22] = [
+    "PREPARE",
+    "EXECUTE",
     "DECLARE",
     "FETCH",
     "MOVE",

@@ -13,6 +13,7 @@ mod copy;
 mod cursor;
 mod encode;
 mod inbound;
+mod named;
 mod obey;
 mod parameter;
 mod portal;

@@ -74,9 +74,12 @@ impl Session {
                 return Err(Refusal::error(state, *what).with_hint(*hint));
             }
             // Their own rows come of these.
-            Command::Question | Command::Declare(_) | Command::Fetch(_) | Command::Copy(_) => {
-                "SELECT 0"
-            }
+            Command::Question
+            | Command::Declare(_)
+            | Command::Fetch(_)
+            | Command::Copy(_)
+            | Command::Prepare(_)
+            | Command::Execute(_) => "SELECT 0",
         };
         Ok(Done { tag, rows })
     }

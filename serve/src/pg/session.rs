@@ -170,6 +170,10 @@ impl Session {
             self.check_transaction(&command)?;
             match command {
                 Command::Question => self.question(sql).await?,
+                Command::Execute(executed) => {
+                    let sql = self.executed(&executed)?;
+                    self.question(sql).await?;
+                }
                 Command::Fetch(fetched) if !fetched.is_move => {
                     self.describe_cursor(&fetched, &[])?;
                     self.fetch(&fetched, &[]).await?;
@@ -210,6 +214,7 @@ impl Session {
             Command::Declare(declared) => self.declare(declared, sql).await,
             Command::Fetch(fetched) => self.fetch(fetched, forms).await,
             Command::Copy(copied) => self.copy(copied, sql).await,
+            Command::Prepare(named) => self.prepare(named).await,
             command => {
                 let done = self.obey(command)?;
                 self.show(&done);
@@ -224,20 +229,31 @@ impl Session {
             let message = "prepare a statement: there are several";
             return Err(Refusal::error("42601", message).with_hint("prepare one at a time").into());
         }
-        if self.statements.len() >= STATEMENTS_MAX && !self.statements.contains_key(&name) {
-            let message = format!("prepare a statement: {STATEMENTS_MAX} are prepared already");
-            return Err(Refusal::error("53400", message).with_hint("close some of them").into());
+        self.check_statement(&name)?;
+        let mut sql = statements.pop().unwrap_or_default();
+        let mut command = command::classify(&sql);
+        if let Command::Execute(executed) = &command {
+            sql = self.executed(executed)?;
+            command = Command::Question;
         }
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let message = format!("prepare a statement: {name:?} is prepared already");
-            return Err(Refusal::error("42P05", message).into());
-        }
-        let sql = statements.pop().unwrap_or_default();
-        let command = command::classify(&sql);
         let template = Template::new(command.question().map_or(sql, str::to_owned));
         let prepared = Prepared { template, command, given, shape: None };
         self.statements.insert(name, prepared);
         self.out.message(b'1', |_| {});
+        Ok(())
+    }
+
+    /// Refuses one prepared statement too many, and a second one of a name.
+    pub(super) fn check_statement(&self, name: &str) -> Result<(), Refusal> {
+        let is_known = self.statements.contains_key(name);
+        if self.statements.len() >= STATEMENTS_MAX && !is_known {
+            let message = format!("prepare a statement: {STATEMENTS_MAX} are prepared already");
+            return Err(Refusal::error("53400", message).with_hint("close some of them"));
+        }
+        if is_known && !name.is_empty() {
+            let message = format!("prepare a statement: {name:?} is prepared already");
+            return Err(Refusal::error("42P05", message));
+        }
         Ok(())
     }
 

@@ -455,6 +455,58 @@ fn a_cast_tells_the_type_of_a_parameter_and_an_encoding_has_many_names() {
     assert_eq!(tags, "2DCZ");
 }
 
+#[test]
+fn statements_are_prepared_and_executed_as_sql() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let prepare = "PREPARE p (numeric, text) AS SELECT count(*) FROM trades WHERE price > $1 AND \
+                   symbol = $2 LIMIT $3";
+    assert_eq!(client.tags(prepare), "CZ");
+    let asked = "SELECT count(*) FROM trades WHERE price > 0.5 AND symbol = 'BTC-USDT' LIMIT 1";
+    let expected = client.values(asked);
+    assert_ne!(expected, ["0"]);
+    assert_eq!(client.values("EXECUTE p(0.5, 'BTC-USDT', 1)"), expected);
+    // A driver that prepares what it sends asks the same question.
+    client.message(b'P', &[texts(&["", "EXECUTE p('0.5', 'BTC-USDT', 1)"]), vec![0, 0]].concat());
+    client.message(b'B', &[texts(&["", ""]), vec![0; 6]].concat());
+    client.message(b'D', b"P\0");
+    client.message(b'E', &[0, 0, 0, 0, 0]);
+    client.message(b'S', b"");
+    let tags: String = client.until(b'Z').iter().map(|(tag, _)| char::from(*tag)).collect();
+    assert_eq!(tags, "12TDCZ");
+    let refused = [
+        ("EXECUTE p(1)", "42601"),
+        ("EXECUTE q", "26000"),
+        ("PREPARE p AS SELECT 1", "42P05"),
+        ("PREPARE q AS DELETE FROM trades", "25006"),
+        ("PREPARE q (nothing) AS SELECT $1", "42704"),
+        ("PREPARE q AS SELECT pric FROM trades", "42703"),
+    ];
+    for (sql, state) in refused {
+        client.query(sql);
+        assert_eq!(client.refusal().0, state, "{sql}");
+        client.until(b'Z');
+    }
+    assert_eq!(client.tags("DEALLOCATE p"), "CZ");
+    client.query("EXECUTE p(0.5, 'BTC-USDT', 1)");
+    assert_eq!(client.refusal().0, "26000");
+}
+
+#[test]
+fn plans_are_asked_for_with_options_in_parentheses() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let json = client.values("EXPLAIN (COSTS off, FORMAT JSON) SELECT count(*) FROM trades");
+    let plan: Value = serde_json::from_str(&json[0]).unwrap();
+    assert!(json.len() == 1 && plan[0]["Plan"]["Node Type"].is_string(), "{json:?}");
+    let kinds = client.values("EXPLAIN (ANALYZE, BUFFERS) SELECT count(*) FROM trades");
+    assert!(kinds.contains(&"Plan with Metrics".to_owned()), "{kinds:?}");
+    client.query("EXPLAIN (FORMAT YAML) SELECT 1");
+    assert_eq!(client.refusal().0, "0A000");
+}
+
 fn texts(texts: &[&str]) -> Vec<u8> {
     texts.iter().flat_map(|text| text.bytes().chain([0])).collect()
 }
