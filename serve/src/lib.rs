@@ -39,6 +39,7 @@ mod planning;
 mod request;
 mod rewriting;
 mod schema;
+mod seconds;
 mod secret;
 mod session;
 mod spelling;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::pg::Backend;
+use crate::seconds::with_seconds;
 
 /// One question.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,9 @@ pub struct AsOf {
 
 /// A date or a time in ISO 8601; without a zone it is in UTC, and without seconds at their first.
 pub fn parse_time(text: &str) -> Result<Nanos> {
-    string_to_timestamp_nanos(&with_seconds(text)).map(Nanos).map_err(|_| {
+    let whole = with_seconds(text);
+    let whole = whole.as_deref().unwrap_or(text);
+    string_to_timestamp_nanos(whole).map(Nanos).map_err(|_| {
         Error::bad_request("invalid_time", format!("read a time: {text:?} is none"))
             .with_hint("write 2024-08-09, 2024-08-09T09:30:00Z or 2024-08-09T11:30:00.5+02:00")
     })
@@ -163,10 +166,8 @@ mod tests {
         for time in ["2024-08-09T09:30:00.5Z", "2024-08-09T11:30:00.5+02:00"] {
             assert_eq!(parse_at(time).unwrap(), nine);
         }
-        assert_eq!(parse_time("2024-08-09").unwrap(), Nanos(1_723_161_600_000_000_000));
-        let half_past = Nanos(1_723_195_800_000_000_000);
-        for time in ["2024-08-09T09:30Z", "2024-08-09T11:30+02:00", "2024-08-09T09:30"] {
-            assert_eq!(parse_time(time).unwrap(), half_past, "{time}");
+        for time in ["2024-08-09", "2024-08-09 00:00", "2024-08-09T02:00+02:00"] {
+            assert_eq!(parse_time(time).unwrap(), Nanos(1_723_161_600_000_000_000), "{time}");
         }
         for wrong in ["", "eod", "99999999999999999999", "2024-13-01"] {
             assert_eq!(parse_at(wrong).unwrap_err().code(), "invalid_moment", "{wrong}");

@@ -19,6 +19,7 @@ use crate::functions::guarded::{GuardedLiterals, Guards, guarded};
 use crate::functions::{bar, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
+use crate::seconds::Seconds;
 use crate::spelling::Spellings;
 use crate::yielding::YieldingJoins;
 
@@ -35,6 +36,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_optimizer_rules(composed::rules())
+        .with_analyzer_rule(Arc::new(Seconds))
         .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
         .with_analyzer_rule(Arc::new(Guards))
         .build();

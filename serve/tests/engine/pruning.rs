@@ -172,6 +172,21 @@ fn filter() -> impl Strategy<Value = (&'static str, String)> {
     })
 }
 
+#[test]
+fn a_time_without_seconds_prunes_as_one_with_them() {
+    let engine = &TABLES.engine;
+    let plan = |time: &str| {
+        lines(&answer(engine, &format!("EXPLAIN SELECT price FROM trades WHERE ts > {time}")))
+    };
+    let whole = plan("'2024-01-02T00:00:00Z'");
+    for time in ["'2024-01-02 00:00'", "'2024-01-02T01:00+01'", "'2024-01-02 00:00'::timestamptz"] {
+        assert_eq!(plan(time), whole, "{time}");
+    }
+    let filter =
+        "ts BETWEEN '1970-01-01 00:00' AND '2100-01-01 00:00' OR ts IN ('2024-01-02 00:00')";
+    answer(engine, &format!("SELECT count(*) FROM trades WHERE {filter}"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
