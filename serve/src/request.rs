@@ -1,6 +1,5 @@
 //! What is asked: SQL, and optionally the moment at which it was asked before.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use arrow_cast::parse::string_to_timestamp_nanos;
@@ -78,20 +77,6 @@ pub fn parse_time(text: &str) -> Result<Nanos> {
         Error::bad_request("invalid_time", format!("read a time: {text:?} is none"))
             .with_hint("write 2024-08-09, 2024-08-09T09:30:00Z or 2024-08-09T11:30:00.5+02:00")
     })
-}
-
-/// `text`, with its seconds if it is a time without them: `10:30Z` is `10:30:00Z`.
-pub(crate) fn with_seconds(text: &str) -> Cow<'_, str> {
-    const MINUTES: usize = "2024-08-09T09:30".len();
-    match text.split_at_checked(MINUTES) {
-        Some((minutes, zone))
-            if minutes.as_bytes()[MINUTES - "mm".len() - 1] == b':'
-                && (zone.is_empty() || zone.starts_with(['Z', 'z', '+', '-'])) =>
-        {
-            Cow::Owned(format!("{minutes}:00{zone}"))
-        }
-        _ => Cow::Borrowed(text),
-    }
 }
 
 /// A moment as people write it: the id of a snapshot, a time, or `tag:NAME`.

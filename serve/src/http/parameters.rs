@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 use crate::error::{Error, FieldError, Result};
 use crate::format::Format;
 use crate::hint::did_you_mean;
-use crate::request::{AsOf, with_seconds};
+use crate::request::AsOf;
+use crate::seconds::with_seconds;
 
 /// Characters of a name: a symbol, a venue.
 pub(super) const NAME_CHARS_MAX: usize = 64;
@@ -448,7 +449,8 @@ fn time(json: &Json) -> Result<i64, String> {
         Some((time, zone)) if time.contains('T') => format!("{time}+{zone}"),
         _ => text.to_owned(),
     };
-    let parsed = chrono::DateTime::parse_from_rfc3339(&with_seconds(&zoned));
+    let with_all = with_seconds(&zoned).unwrap_or(zoned);
+    let parsed = chrono::DateTime::parse_from_rfc3339(&with_all);
     let parsed = parsed.map_err(|_| WANTED)?;
     parsed.timestamp_nanos_opt().ok_or_else(|| "must be between 1677 and 2262".to_owned())
 }

@@ -55,8 +55,7 @@ fn state_of(error: &Error) -> &'static str {
         "query_too_long" | "query_too_complex" => "54001",
         "limit_memory" | "crowded" => "53200",
         "limit_time" => "57014",
-        "cannot_compute" if error.message().to_lowercase().contains("divide by zero") => "22012",
-        "cannot_compute" => "22000",
+        "cannot_compute" => state_of_value(error.message()),
         "storage" => "58030",
         "starting" => "57P03",
         "too_busy" => "53300",
@@ -70,6 +69,29 @@ fn state_of(error: &Error) -> &'static str {
             ErrorKind::Unavailable => "55000",
             ErrorKind::Internal => "XX000",
         },
+    }
+}
+
+/// Of a value that cannot be computed: the kernels tell what was wrong in words alone.
+fn state_of_value(message: &str) -> &'static str {
+    const DATE_TIME: [&str; 4] = ["date", "time", "interval", "duration"];
+    let message = message.to_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    // A text that is no value of a type, whatever else is in that text.
+    if let Some((_, kind)) = message.rsplit_once("to value of ") {
+        let is_time = DATE_TIME.iter().any(|name| kind.starts_with(name));
+        return if is_time { "22007" } else { "22P02" };
+    }
+    if is(&["error parsing timestamp", "type interval", "error parsing interval"]) {
+        "22007"
+    } else if is(&["divide by zero", "division by zero"]) {
+        "22012"
+    } else if is(&["overflow", "can't cast value", "to store in a", "does not fit"]) {
+        "22003"
+    } else if is(&["cannot cast string", "parser error"]) {
+        "22P02"
+    } else {
+        "22000"
     }
 }
 
@@ -94,4 +116,31 @@ fn tell(out: &mut Writer, tag: u8, severity: &str, state: &str, message: &str, h
         }
         body.push(0);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_be_computed_have_the_states_of_postgresql() {
+        let cases = [
+            ("cast error: Cannot cast string 'abc' to value of Int64 type", "22P02"),
+            ("cast error: Cannot cast string 'to value of Date32' to value of Int64 type", "22P02"),
+            ("cast error: Cannot cast value 'x' to value of Boolean type", "22P02"),
+            ("cast error: Cannot cast string '2024-13-01' to value of Date32 type", "22007"),
+            ("cast error: Cannot cast string '10:99' to value of Time64(ns) type", "22007"),
+            ("parser error: Error parsing timestamp from 'x': error parsing date", "22007"),
+            ("parser error: Invalid input syntax for type interval: \"x\"", "22007"),
+            ("cast error: Can't cast value 1000000 to type Int16", "22003"),
+            ("arithmetic overflow: Overflow happened on: 1 * 2", "22003"),
+            ("sum does not fit DECIMAL(38, 12); have fewer decimals added", "22003"),
+            ("divide by zero error", "22012"),
+            ("something else", "22000"),
+        ];
+        for (message, state) in cases {
+            let error = Error::bad_request("cannot_compute", format!("answer a query: {message}"));
+            assert_eq!(Refusal::from(error).state, state, "{message}");
+        }
+    }
 }

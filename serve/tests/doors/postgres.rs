@@ -93,9 +93,12 @@ fn psql_is_told_what_was_wrong_and_what_was_meant() {
         ("SELECT 1/0", "22012", ""),
         ("SELECT 1e30::decimal(38,6) * 1e10::decimal(38,6)", "22003", ""),
         ("SELECT 9223372036854775807 + 1", "22003", ""),
-        ("SELECT 'a'::int", "22P02", ""),
-        ("SELECT 'yesterday'::timestamptz", "22007", ""),
+        ("SELECT sequence % 0 FROM trades", "22012", ""),
+        ("SELECT CAST(symbol AS INT) FROM trades", "22P02", ""),
+        ("SELECT count(*) FROM trades WHERE price > 'dear'", "22P02", ""),
+        ("SELECT count(*) FROM trades WHERE ts > 'soon'", "22007", ""),
         ("SELECT '2024-13-01'::date", "22007", ""),
+        ("SELECT 70000::smallint", "22003", ""),
         ("SET nothing_like_it = 1", "42704", "SHOW ALL"),
     ];
     for (sql, state, hint) in wrong {

@@ -179,11 +179,11 @@ fn a_time_without_seconds_prunes_as_one_with_them() {
         lines(&answer(engine, &format!("EXPLAIN SELECT price FROM trades WHERE ts > {time}")))
     };
     let whole = plan("'2024-01-02T00:00:00Z'");
-    for time in ["'2024-01-02 00:00'", "'2024-01-02T01:00+01'", "'2024-01-02 00:00'::timestamptz"] {
+    for time in ["'2024-01-02 00:00'", "'2024-01-02T01:00+01'"] {
         assert_eq!(plan(time), whole, "{time}");
     }
-    let filter =
-        "ts BETWEEN '1970-01-01 00:00' AND '2100-01-01 00:00' OR ts IN ('2024-01-02 00:00')";
+    let filter = "ts BETWEEN '1970-01-01 00:00' AND '2100-01-01 00:00' OR ts IN ('2024-01-02 00:00') OR ts \
+                  = '2024-01-02 00:00'::timestamptz OR ts > TIMESTAMP '2024-01-02 00:00'";
     answer(engine, &format!("SELECT count(*) FROM trades WHERE {filter}"));
 }
 
