@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use k2_sinks::At;
 
-use crate::catalog::{CATALOG, SCHEMA};
+use crate::catalog::{CATALOG, PUBLIC, SCHEMA};
 use crate::error::{Error, Result};
 use crate::request::parse_time;
 
@@ -167,12 +167,11 @@ fn named_by(args: &[FunctionArg]) -> Option<(Kind, &Value)> {
 fn table_of(name: &ObjectName) -> Option<Ident> {
     let parts = name.0.iter().map(ObjectNamePart::as_ident).collect::<Option<Vec<_>>>()?;
     let is = |ident: &Ident, known: &str| ident.value.eq_ignore_ascii_case(known);
+    let is_ours = |schema: &Ident| is(schema, SCHEMA) || is(schema, PUBLIC);
     match parts[..] {
         [table] => Some(table.clone()),
-        [schema, table] if is(schema, SCHEMA) => Some(table.clone()),
-        [catalog, schema, table] if is(catalog, CATALOG) && is(schema, SCHEMA) => {
-            Some(table.clone())
-        }
+        [schema, table] if is_ours(schema) => Some(table.clone()),
+        [catalog, schema, table] if is(catalog, CATALOG) && is_ours(schema) => Some(table.clone()),
         _ => None,
     }
 }

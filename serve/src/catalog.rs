@@ -30,6 +30,8 @@ use crate::views::{bars, definitions, health, memory};
 
 pub(crate) const CATALOG: &str = "k2";
 pub(crate) const SCHEMA: &str = "market_data";
+/// Where PostgreSQL has the tables that nobody has put elsewhere: another name of the same.
+pub(crate) const PUBLIC: &str = "public";
 /// Views in memory under the names of the views that they are a part of.
 const LIVE: &str = "live";
 
@@ -322,7 +324,7 @@ impl CatalogProvider for Catalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         match name {
-            SCHEMA => Some(Arc::new(Tables(self.0.clone()))),
+            SCHEMA | PUBLIC => Some(Arc::new(Tables(self.0.clone()))),
             LIVE => Some(Arc::new(LiveViews(self.0.clone()))),
             PG_CATALOG => Some(self.of_postgresql(PG_CATALOG)),
             INFORMATION_SCHEMA => Some(self.of_postgresql(INFORMATION_SCHEMA)),

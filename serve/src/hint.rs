@@ -6,6 +6,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateDefaults;
 
+use crate::catalog::SCHEMA;
 use crate::error::{Error, ErrorKind};
 
 /// What `error` is to the one who asked. `tables` are those that there are.
@@ -164,8 +165,12 @@ fn of_plan(message: &str, tables: &[String]) -> Error {
     if message.starts_with("table '") && message.contains("not found") {
         let name = quoted.rsplit('.').next().unwrap_or(quoted);
         let error = format!("answer a query: there is no table {name}");
-        return Error::bad_request("unknown_table", error)
-            .with_hint(did_you_mean(name, tables, "tables"));
+        // It is there, and not in the schema that was named.
+        let hint = match tables.iter().any(|table| table == name) {
+            true => format!("did you mean {SCHEMA}.{name}?"),
+            false => did_you_mean(name, tables, "tables"),
+        };
+        return Error::bad_request("unknown_table", error).with_hint(hint);
     }
     if message.starts_with("Invalid function '") || message.starts_with("table function '") {
         let error = format!("answer a query: there is no function {quoted}");

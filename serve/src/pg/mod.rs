@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::placed::accepted;
 pub(crate) use backend::functions as backend_functions;
 use inbound::Inbound;
-pub(crate) use parameter::array_elements;
+pub(crate) use parameter::{array_elements, hex_digits};
 use refusal::Refusal;
 use session::Session;
 pub(crate) use sessions::{Activity, Backend};

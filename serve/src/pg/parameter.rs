@@ -93,15 +93,20 @@ fn of_text(kind: PgType, text: &str) -> Option<String> {
             number(text)
         }
         types::BYTEA => {
-            let hex = text.strip_prefix("\\x")?;
-            let is_hex =
-                hex.len().is_multiple_of(2) && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_hex.then(|| format!("X'{hex}'"))?
+            let hex = hex_digits(text)?;
+            format!("X'{hex}'")
         }
         types::DATE | types::TIME | types::TIMESTAMP | types::TIMESTAMPTZ => cast(text, kind.oid)?,
         types::INTERVAL => format!("INTERVAL {}", quoted(text)),
         _ => quoted(text),
     })
+}
+
+/// The digits of bytes as PostgreSQL writes them: `\x00ff`.
+pub(crate) fn hex_digits(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix("\\x")?;
+    let is_hex = digits.len().is_multiple_of(2) && digits.bytes().all(|it| it.is_ascii_hexdigit());
+    is_hex.then_some(digits)
 }
 
 fn of_binary(kind: PgType, bytes: &[u8]) -> Option<String> {

@@ -4,6 +4,7 @@
 //! for all doors alike. `rewrite` turns what only PostgreSQL understands into what the planner
 //! does; `functions` has the functions that such questions call.
 
+mod arrows;
 mod counts;
 mod empty;
 pub(crate) mod functions;

@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::{Function, JoinConstraint, JoinOperator, vi
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::arrows::rewrite_arrow;
 use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::lists::{elements, in_list, is_text_array};
@@ -29,7 +30,7 @@ use super::patterns::rewrite_escape;
 use super::recursion::name_columns;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
-use crate::pg::array_elements;
+use crate::pg::{array_elements, hex_digits};
 
 /// Rewrites `statement` in place.
 pub(crate) fn rewrite(statement: &mut Statement) {
@@ -117,6 +118,7 @@ impl VisitorMut for Rewriter {
             Expr::Collate { expr: inner, collation } if is_default_collation(collation) => {
                 *expr = (**inner).clone();
             }
+            Expr::BinaryOp { op: BinaryOperator::LongArrow, .. } => rewrite_arrow(expr),
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 rewrite_escape(pattern, escape_char);
@@ -399,6 +401,9 @@ fn rewrite_cast(inner: &Expr, kind: &mut DataType) -> Option<Expr> {
         }
         return Some(array);
     }
+    if let (DataType::Bytea, Some(hex)) = (&*kind, text_of(inner).and_then(hex_digits)) {
+        return Some(value(Value::HexStringLiteral(hex.to_owned())));
+    }
     let name = match &*kind {
         DataType::Regclass => "regclass".to_owned(),
         DataType::Custom(name, _) => last_of(name),
@@ -561,6 +566,23 @@ mod tests {
     fn kinds_of_types_that_there_are_none_of_are_not_planned() {
         let sql = "SELECT CASE WHEN t.typtype = 'd' THEN odd(t) ELSE NULL END FROM pg_type AS t";
         assert_eq!(rewritten(sql), "SELECT NULL FROM pg_catalog.pg_type AS t");
+    }
+
+    #[test]
+    fn an_arrow_binds_tighter_than_what_hangs_on_it() {
+        let cases = [
+            ("a ->> 'k' = 'x' AND b", "(a)['k'] = 'x' AND b"),
+            ("t.a ->> 'k' IS NOT NULL", "(t.a)['k'] IS NOT NULL"),
+            ("a ->> 'k' IN ('x', 'y')", "(a)['k'] IN ('x', 'y')"),
+            ("NOT a ->> 'k' LIKE 'x' || '%'", "NOT (a)['k'] LIKE 'x' || '%'"),
+            ("a ->> $1 = 'x'", "map_extract(a, $1)[1] = 'x'"),
+            ("(a ->> 'k')::INT > 1", "((a)['k'])::INT > 1"),
+        ];
+        for (filter, expected) in cases {
+            let sql = |filter: &str| format!("SELECT 1 FROM t WHERE {filter}");
+            assert_eq!(rewritten(&sql(filter)), sql(expected), "{filter}");
+        }
+        assert_eq!(rewritten("SELECT '\\x00fF'::bytea"), "SELECT X'00fF'");
     }
 
     #[test]

@@ -510,6 +510,27 @@ fn plans_are_asked_for_with_options_in_parentheses() {
     assert_eq!(client.refusal().0, "0A000");
 }
 
+#[test]
+fn names_bytes_and_arrows_are_those_of_postgresql() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let count = client.values("SELECT count(*) FROM trades");
+    for table in ["public.trades", "k2.public.trades", "market_data.trades"] {
+        assert_eq!(client.values(&format!("SELECT count(*) FROM {table}")), count, "{table}");
+    }
+    client.query("SELECT count(*) FROM elsewhere.trades");
+    let (state, _, hint) = client.refusal();
+    assert_eq!((&*state, &*hint), ("42P01", "did you mean market_data.trades?"));
+    client.until(b'Z');
+    assert_eq!(client.values("SELECT '\\x00ff'::bytea = X'00ff'"), ["t"]);
+    let map = "SELECT m ->> 'a', m ->> 'b' IS NULL FROM (SELECT MAP {'a': 'x'} AS m) AS t WHERE m \
+               ->> 'a' = 'x' AND m ->> 'b' IS NULL";
+    assert_eq!(client.values(map), ["x"]);
+    let none = "SELECT count(*) FROM trades WHERE vendor_data ->> 'nothing' IS NOT NULL";
+    assert_eq!(client.values(none), ["0"]);
+}
+
 fn texts(texts: &[&str]) -> Vec<u8> {
     texts.iter().flat_map(|text| text.bytes().chain([0])).collect()
 }
