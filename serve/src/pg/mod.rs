@@ -14,6 +14,7 @@ mod cursor;
 mod encode;
 mod inbound;
 mod named;
+mod names;
 mod obey;
 mod parameter;
 mod portal;

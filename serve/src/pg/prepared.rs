@@ -3,6 +3,7 @@
 use arrow_schema::DataType;
 
 use super::command::Command;
+use super::names;
 use super::parameter::{null, sql_type};
 use super::refusal::Refusal;
 use super::rows::{Column, columns_of};
@@ -78,6 +79,8 @@ impl Prepared {
                 self.given_type(at).or_else(|| self.cast_type(at)).unwrap_or_else(|| told(at))
             })
             .collect();
-        Ok(Shape { types, columns: columns_of(&schema) })
+        let mut columns = columns_of(&schema);
+        names::rename(self.template.sql(), &mut columns);
+        Ok(Shape { types, columns })
     }
 }

@@ -26,6 +26,10 @@ impl Column {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+
+    pub(super) fn rename(&mut self, name: String) {
+        self.name = name;
+    }
 }
 
 pub(super) fn columns_of(schema: &Schema) -> Vec<Column> {
@@ -97,6 +101,10 @@ impl Rows {
 
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    pub(super) fn columns_mut(&mut self) -> &mut [Column] {
+        &mut self.columns
     }
 
     /// What the rows are rows of; after the last of them with how many were read.

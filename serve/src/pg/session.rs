@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::command::{self, Command};
 use super::inbound::{Inbound, Timer};
+use super::names;
 use super::obey::shown_columns;
 use super::portal::Portal;
 use super::prepared::{Prepared, Shape};
@@ -287,6 +288,7 @@ impl Session {
         admitted.map_err(|denied| Refusal::from(denied.error))?;
         let engine = &self.engine;
         self.inbound.registered.begin(&sql);
+        let unnamed = described.is_none().then(|| sql.clone());
         let backend = Some(self.inbound.registered.backend());
         let request = Request { as_of: self.moment.of_next(), backend, ..Request::new(sql) };
         let is_first = self.moment.is_open();
@@ -297,7 +299,10 @@ impl Session {
             }
             Ok(Rows::new(answer, described)?)
         };
-        let rows = self.inbound.watch(timer, beginning).await?;
+        let mut rows = self.inbound.watch(timer, beginning).await?;
+        if let Some(sql) = unnamed {
+            names::rename(&sql, rows.columns_mut());
+        }
         if is_first {
             self.moment = Moment::OfFirst(Some(rows.meta().as_of));
         }

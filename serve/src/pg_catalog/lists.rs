@@ -38,7 +38,7 @@ fn element_type(list: &DataType) -> Option<&DataType> {
     match list {
         DataType::Array(
             ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element),
-        ) => Some(&**element),
+        ) => Some(element.as_ref()),
         _ => None,
     }
 }

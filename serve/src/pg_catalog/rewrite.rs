@@ -260,7 +260,7 @@ fn blank(select: &mut Select) {
 }
 
 /// What PostgreSQL calls a column without a name.
-fn name_of(expr: &Expr) -> String {
+pub(crate) fn name_of(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(names) => {

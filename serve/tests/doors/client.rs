@@ -103,6 +103,21 @@ impl Client {
         heard.map(value).collect()
     }
 
+    /// The names of the columns of the answer to `sql`.
+    #[track_caller]
+    pub fn columns(&mut self, sql: &str) -> Vec<String> {
+        self.query(sql);
+        let heard = self.until(b'Z');
+        let mut rest = &heard.iter().find(|(tag, _)| *tag == b'T').unwrap().1[2..];
+        let mut names = Vec::new();
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            names.push(String::from_utf8(rest[..end].to_vec()).unwrap());
+            // Where it is from, its type and its form.
+            rest = &rest[end + 1 + 18..];
+        }
+        names
+    }
+
     /// SQLSTATE, message and hint of the next error.
     #[track_caller]
     pub fn refusal(&mut self) -> (String, String, String) {

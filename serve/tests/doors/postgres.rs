@@ -531,6 +531,21 @@ fn names_bytes_and_arrows_are_those_of_postgresql() {
     assert_eq!(client.values(none), ["0"]);
 }
 
+#[test]
+fn columns_without_a_name_are_called_as_in_postgresql() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    let sql = "SELECT count(*), sum(price), max(price) AS highest, 1 + 1 FROM trades";
+    assert_eq!(client.columns(sql), ["count", "sum", "highest", "?column?"]);
+    assert_eq!(client.columns("SELECT venue, \"offset\" FROM trades LIMIT 1"), ["venue", "offset"]);
+    client.message(b'P', &[texts(&["s", "SELECT count(*) FROM trades"]), vec![0, 0]].concat());
+    client.message(b'D', b"Ss\0");
+    client.message(b'S', b"");
+    let heard = client.until(b'Z');
+    assert!(heard.iter().any(|(tag, body)| *tag == b'T' && body[2..].starts_with(b"count\0")));
+}
+
 fn texts(texts: &[&str]) -> Vec<u8> {
     texts.iter().flat_map(|text| text.bytes().chain([0])).collect()
 }
