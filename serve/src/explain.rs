@@ -1,5 +1,5 @@
-//! What `EXPLAIN` adds to the plans: what is pinned, and what of it each scan reads; and its options
-//! as PostgreSQL spells them.
+//! What `EXPLAIN` adds to the plans: what is pinned, and what of it each scan reads; and its
+//! options as PostgreSQL spells them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -171,12 +171,14 @@ struct Options {
     format: Option<String>,
 }
 
-/// Tokens with `EXPLAIN (ANALYZE, FORMAT json)` spelled as the parser reads it, and whether the plan
-/// is asked for as JSON.
+/// Tokens with `EXPLAIN (ANALYZE, FORMAT json)` spelled as the parser reads it, and whether the
+/// plan is asked for as JSON.
 pub(crate) fn spelled(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, bool)> {
     let is_told = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
-    let is_explain = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::EXPLAIN);
-    let explain = tokens.iter().find(is_told).filter(|token| is_explain(token));
+    let explain = tokens.iter().find(is_told).filter(|token| match &token.token {
+        Token::Word(word) => word.keyword == Keyword::EXPLAIN,
+        _ => false,
+    });
     let Some(span) = explain.map(|token| token.span) else { return Ok((tokens, false)) };
     let Some((options, end)) = options_of(&tokens) else { return Ok((tokens, false)) };
     let Options { analyze, verbose, format } = read(&options)?;

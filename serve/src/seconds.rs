@@ -1,4 +1,4 @@
-//! Times may leave their seconds out: `'2024-08-09 09:30'` is a moment, in PostgreSQL and in ISO 8601.
+//! Times may leave their seconds out: `'2024-08-09 09:30'` is a moment to PostgreSQL and ISO 8601.
 //!
 //! The kernels that read times want seconds, so a text that becomes a timestamp gets them. Done
 //! before plans are optimised, so that it is a constant as others are, and everything is pruned by

@@ -1,7 +1,7 @@
 //! The sessions that there are: what each of them does, and who may stop whom.
 //!
 //! A client that wants to stop its query opens another connection, and shows the number and the
-//! secret of its session; or it asks for it in another session, which it may of those of its own key.
+//! secret of its session; or it asks for it in another session, which it may for those of its key.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! `vendor_data ->> 'M' = 'true'`: what a map has under a key, as PostgreSQL asks for a field of JSON.
+//! `vendor_data ->> 'M' = 'true'`: what a map has under a key, as PostgreSQL asks for a field of
+//! JSON.
 //!
 //! The parser binds the arrow looser than comparisons, where PostgreSQL binds it tighter: it reads
 //! `vendor_data ->> ('M' = 'true')`. So the key is what stands first on the right, and the value

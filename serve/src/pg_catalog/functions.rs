@@ -39,6 +39,24 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
 /// `oid::regclass`, as a function.
 pub(super) const CLASS_NAME: &str = "k2_class_name";
 
+/// What is asked of a thing here that may be seen and used, as all may.
+const GRANTED: [&str; 14] = [
+    "pg_table_is_visible",
+    "pg_type_is_visible",
+    "pg_function_is_visible",
+    "pg_collation_is_visible",
+    "pg_conversion_is_visible",
+    "pg_opclass_is_visible",
+    "pg_operator_is_visible",
+    "pg_opfamily_is_visible",
+    "pg_statistics_obj_is_visible",
+    "has_table_privilege",
+    "has_schema_privilege",
+    "has_database_privilege",
+    "has_column_privilege",
+    "has_any_column_privilege",
+];
+
 /// Names, and what each of them answers whatever it is asked.
 fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
     let text = |text: &str| ScalarValue::from(text);
@@ -52,25 +70,7 @@ fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
         (&["pg_tablespace_location"], text("")),
         (&["pg_size_pretty"], text("0 bytes")),
         (&["current_schemas"], schemas()),
-        (
-            &[
-                "pg_table_is_visible",
-                "pg_type_is_visible",
-                "pg_function_is_visible",
-                "pg_collation_is_visible",
-                "pg_conversion_is_visible",
-                "pg_opclass_is_visible",
-                "pg_operator_is_visible",
-                "pg_opfamily_is_visible",
-                "pg_statistics_obj_is_visible",
-                "has_table_privilege",
-                "has_schema_privilege",
-                "has_database_privilege",
-                "has_column_privilege",
-                "has_any_column_privilege",
-            ],
-            ScalarValue::from(true),
-        ),
+        (&GRANTED, ScalarValue::from(true)),
         // Where a session asks, those of `pg` that know it stand in place of the last two.
         (
             &[

@@ -1,4 +1,4 @@
-//! Lists that something is compared with: `ANY('{a,b}')`, `ANY(ARRAY['a', 'b'])`, and both as casts.
+//! Lists that something is compared with: `ANY('{a,b}')`, `ANY(ARRAY['a', 'b'])`, also as casts.
 
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, Value};
 

@@ -52,8 +52,9 @@ const TABLES: [(&str, &str, &str); 19] = [
         PG_CATALOG,
         "pg_database",
         "oid:i datname:t datdba:i=10 encoding:i=6 datlocprovider:t=c datistemplate:b=false \
-         datallowconn:b=true datconnlimit:i=-1 datfrozenxid:i=0 datminmxid:i=0 dattablespace:i=1663 \
-         datcollate:t=C datctype:t=C.UTF-8 daticulocale:t daticurules:t datcollversion:t datacl:t",
+         datallowconn:b=true datconnlimit:i=-1 datfrozenxid:i=0 datminmxid:i=0 \
+         dattablespace:i=1663 datcollate:t=C datctype:t=C.UTF-8 daticulocale:t daticurules:t \
+         datcollversion:t datacl:t",
     ),
     (
         PG_CATALOG,

@@ -343,7 +343,7 @@ fn rewrite_subquery(expr: &mut Expr) {
     }
 }
 
-/// Whether a condition asks for a kind of type that none here is of: composite, domain, enum, range.
+/// Whether a condition asks for a kind of type that none here is of, as composite or domain.
 fn asks_for_other_types(condition: &Expr) -> bool {
     let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return false };
     name_of(left) == "typtype" && matches!(text_of(right), Some("c" | "d" | "e" | "m" | "r"))
