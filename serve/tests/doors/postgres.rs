@@ -477,7 +477,8 @@ fn statements_are_prepared_and_executed_as_sql() {
     client.message(b'E', &[0, 0, 0, 0, 0]);
     client.message(b'S', b"");
     let tags: String = client.until(b'Z').iter().map(|(tag, _)| char::from(*tag)).collect();
-    assert_eq!(tags, "12TDCZ");
+    // The job has gaps, of which a notice tells.
+    assert_eq!(tags, "12TDCNZ");
     let refused = [
         ("EXECUTE p(1)", "42601"),
         ("EXECUTE q", "26000"),
