@@ -81,6 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test of time needs a clock")]
     fn others_run_while_one_is_at_work_for_long_and_few_are_at_once() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
