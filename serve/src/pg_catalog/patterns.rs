@@ -1,6 +1,10 @@
 //! `LIKE 'pg/_%' ESCAPE '/'`: the planner knows patterns that escape with a backslash alone.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Value, ValueWithSpan, visit_expressions,
+};
 
 use super::rewrite::{text, text_of};
 
@@ -16,11 +20,24 @@ pub(super) fn rewrite_escape(pattern: &mut Expr, escape: &mut Option<ValueWithSp
         (by, None) => by,
         _ => return,
     };
+    if has_placeholder(pattern) {
+        // It is only described, for which it does not matter what escapes.
+        *escape = None;
+        return;
+    }
     let known = joined(pattern).and_then(|pattern| respelled(&pattern, by));
     if let Some(known) = known {
         *pattern = text(&known);
         *escape = None;
     }
+}
+
+fn has_placeholder(pattern: &Expr) -> bool {
+    visit_expressions(pattern, |part| match part {
+        Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 /// The text that an expression of texts is.
@@ -30,6 +47,9 @@ fn joined(expr: &Expr) -> Option<String> {
             Some(joined(left)? + &joined(right)?)
         }
         Expr::Nested(inner) => joined(inner),
+        Expr::Cast { expr: inner, data_type: DataType::Text | DataType::Varchar(None), .. } => {
+            joined(inner)
+        }
         other => text_of(other).map(str::to_owned),
     }
 }

@@ -247,6 +247,8 @@ fn sqlalchemy_inspects_schemas_keys_and_indexes() {
     let expected =
         ["information_schema", "market_data"].map(|it| format!(r#"{{"nspname":"{it}"}}"#));
     assert_eq!(rows(&engine, schemas), expected);
+    let cast = schemas.replace("'pg/_'", "'pg/_'::VARCHAR");
+    assert_eq!(rows(&engine, &cast), expected, "as psycopg binds it");
     let like = "SELECT '100%' LIKE '1__!%' ESCAPE '!' AS a, 'a\\b' ILIKE 'A\\b' ESCAPE '' AS b, \
                 '1000' LIKE '100!%' ESCAPE '!' AS c";
     assert_eq!(rows(&engine, like), [r#"{"a":true,"b":true,"c":false}"#]);
