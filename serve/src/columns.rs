@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
-    VisitMut, VisitorMut,
+    VisitMut, VisitorMut, visit_expressions_mut,
 };
 
 /// Gives a name to what has that of a column beside it, in `statement` and in the queries within it.
@@ -33,9 +33,12 @@ impl VisitorMut for Apart {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut names = Names::default();
-        for item in &select.projection {
+        for item in &mut select.projection {
             if let SelectItem::ExprWithAlias { alias, .. } = item {
-                names.take(normalized(alias));
+                let name = normalized(alias);
+                if !names.take(name.clone()) {
+                    *alias = Ident::with_quote('"', names.next(&name));
+                }
             }
         }
         let all = Covered::by(select);
@@ -129,7 +132,17 @@ fn name_of(expr: &Expr) -> String {
         Expr::Identifier(name) => normalized(name),
         Expr::CompoundIdentifier(parts) => parts.last().map(normalized).unwrap_or_default(),
         Expr::Cast { expr, .. } | Expr::Nested(expr) => name_of(expr),
-        other => other.to_string(),
+        other => {
+            // Nor does a cast within it change the name.
+            let mut bare = other.clone();
+            let _all = visit_expressions_mut(&mut bare, |part| {
+                if let Expr::Cast { expr, .. } = part {
+                    *part = (**expr).clone();
+                }
+                ControlFlow::<()>::Continue(())
+            });
+            bare.to_string()
+        }
     }
 }
 
@@ -199,6 +212,11 @@ mod tests {
                 "SELECT max(a), max(a) AS \"max(a)_1\", max(a) AS \"max(a)_2\"",
             ),
             ("SELECT a.p, b.p FROM a, b", "SELECT a.p, b.p AS \"p_1\" FROM a, b"),
+            (
+                "SELECT max(p), max(p::float) FROM t",
+                "SELECT max(p), max(p::FLOAT) AS \"max(p)_1\" FROM t",
+            ),
+            ("SELECT p AS x, q AS x FROM t", "SELECT p AS x, q AS \"x_1\" FROM t"),
             ("SELECT P, q AS p FROM t", "SELECT P AS \"p_1\", q AS p FROM t"),
             ("SELECT p, p AS p_1, p FROM t", "SELECT p, p AS p_1, p AS \"p_2\" FROM t"),
             ("SELECT *, ts::date FROM t", "SELECT *, ts::DATE AS \"ts_1\" FROM t"),

@@ -182,7 +182,7 @@ impl Engine {
             let limits = request.limits.unwrap_or(self.0.config.limits);
             let answering = async {
                 // It keeps its place for as long as it keeps a thread, whoever waits for it.
-                let place = self.0.gate.enter().await?;
+                let place = self.0.gate.enter(request.lane).await?;
                 let (engine, stop) = (self.clone(), Stop::after(limits.time_max));
                 let answering = self.0.threads.run(stop.clone(), async move {
                     let _until_answered = place;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateDefaults;
+use parquet::errors::ParquetError;
 
 use crate::catalog::SCHEMA;
 use crate::error::{Error, ErrorKind};
@@ -35,7 +36,7 @@ pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error 
         DataFusionError::ArrowError(cause, _) => of_arrow(*cause),
         DataFusionError::ObjectStore(cause) => unreadable(*cause),
         DataFusionError::IoError(cause) => unreadable(cause),
-        DataFusionError::ParquetError(cause) => unreadable(*cause),
+        DataFusionError::ParquetError(cause) => of_parquet(*cause),
         other => Error::internal(format!("answer a query: {other}")).with_source(other),
     }
 }
@@ -48,7 +49,7 @@ fn of_shared(shared: &DataFusionError, tables: &[String]) -> Error {
         DataFusionError::Execution(message) => cannot_compute(message),
         DataFusionError::ObjectStore(cause) => unreadable(Told(cause.to_string())),
         DataFusionError::IoError(cause) => unreadable(Told(cause.to_string())),
-        DataFusionError::ParquetError(cause) => unreadable(Told(cause.to_string())),
+        DataFusionError::ParquetError(cause) => of_parquet_text(cause.to_string()),
         DataFusionError::External(cause) => of_function(&**cause),
         other => Error::internal(format!("answer a query: {other}")),
     }
@@ -115,6 +116,58 @@ fn unreadable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
          in memory",
     )
     .with_source(cause)
+}
+
+/// Conditions are looked at while files are read, so what is wrong with them comes from there.
+fn of_parquet(cause: ParquetError) -> Error {
+    match cause {
+        ParquetError::External(inner) => match inner.downcast::<arrow_schema::ArrowError>() {
+            Ok(error) => of_arrow(*error),
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(error) => of_datafusion(*error, &[]),
+                Err(other) => unreadable(ParquetError::External(other)),
+            },
+        },
+        ParquetError::ArrowError(text) => of_parquet_text(text),
+        other => unreadable(other),
+    }
+}
+
+/// The same where only its text is left.
+fn of_parquet_text(text: String) -> Error {
+    const COMPUTED: [&str; 7] = [
+        "Cast error: ",
+        "Divide by zero error",
+        "Arithmetic overflow: ",
+        "Compute error: ",
+        "Parser error: ",
+        "Invalid argument error: ",
+        "External error: ",
+    ];
+    if let Some((_, cause)) = text.split_once("Error evaluating filter predicate: ") {
+        return of_condition(cause);
+    }
+    let begin = COMPUTED.iter().filter_map(|kind| text.rfind(kind)).min();
+    match begin {
+        Some(begin) => cannot_compute(text[begin..].trim_start_matches("External error: ")),
+        None => unreadable(Told(text)),
+    }
+}
+
+/// What a condition has failed with, of which the reader of files keeps the debug form alone.
+fn of_condition(cause: &str) -> Error {
+    if cause.contains("ResourcesExhausted") {
+        return out_of_memory();
+    }
+    if cause.contains("limit_time") {
+        let message = "answer a query: its time is over";
+        return Error::new(ErrorKind::LimitReached, "limit_time", message);
+    }
+    if cause.contains("DivideByZero") {
+        return cannot_compute("Divide by zero error");
+    }
+    let said = cause.split_once("(\"").and_then(|(_, rest)| rest.split_once("\")"));
+    cannot_compute(&said.map_or(cause, |(said, _)| said).replace("\\\"", "\"").replace("\\'", "'"))
 }
 
 fn cannot_compute(message: &str) -> Error {

@@ -7,6 +7,7 @@ use k2_model::{Nanos, Offsets, Time};
 use k2_sinks::At;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::access::Lane;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::pg::Backend;
@@ -27,6 +28,8 @@ pub struct Request {
     pub limits: Option<Limits>,
     /// Ties the answer to logs; made up if empty.
     pub correlation_id: String,
+    /// Which room it takes among those that run.
+    pub(crate) lane: Lane,
     /// The session that asks, where there are sessions.
     pub(crate) backend: Option<Backend>,
 }

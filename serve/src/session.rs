@@ -70,6 +70,8 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     let options = session.options_mut();
     // Texts are plain in the tables, so that plain literals compare without a cast.
     options.sql_parser.map_string_types_to_utf8view = false;
+    // `LIMIT` of an ordered query takes the first of that order, as in PostgreSQL.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;

@@ -20,7 +20,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
-    HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
+    CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
 use datafusion::physical_plan::unnest::UnnestExec;
 
@@ -68,7 +68,18 @@ fn yielding(
         Some(stop) => stoppable(&node, stop)?.unwrap_or(node),
         None => node,
     };
+    let keeps = join.is::<CrossJoinExec>() || join.is::<NestedLoopJoinExec>();
+    let join = if keeps { counting_kept(join)? } else { join };
     Ok(Transformed::yes(Arc::new(Pieces::turns(join))))
+}
+
+/// A join that keeps all of its left side, and the number of its batches bounded.
+fn counting_kept(join: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut children: Vec<_> = join.children().into_iter().cloned().collect();
+    if let Some(left) = children.first_mut() {
+        *left = Arc::new(Pieces::kept(left.clone()));
+    }
+    join.with_new_children(children)
 }
 
 /// A join whose condition may refuse many pairs, as one that can be stopped meanwhile.

@@ -386,6 +386,54 @@ fn a_time_may_leave_its_seconds_out() {
 }
 
 #[test]
+fn what_is_wrong_with_a_condition_is_no_fault_of_the_files() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    job.commit();
+    for condition in
+        ["symbol = 5", "symbol::int > 1", "ts > symbol", "price / (partition::int8) > 1"]
+    {
+        let sql = format!("SELECT count(*) FROM trades WHERE {condition}");
+        for engine in [live(&job), offline(&job)] {
+            let refused = ask(&engine, Request::new(&sql)).unwrap_err();
+            assert_eq!(refused.code(), "cannot_compute", "{sql}: {refused}");
+            assert!(!refused.message().contains("Error("), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn the_first_of_an_ordered_query_are_those_of_its_order() {
+    let mut job = Job::new();
+    job.run(20, 50);
+    job.commit();
+    job.run(5, 50);
+    let engine = live(&job);
+    let first = |sql: &str| rows(&engine, &format!("SELECT max(sequence) AS n FROM ({sql})"));
+    let ordered = "SELECT sequence FROM trades ORDER BY sequence DESC";
+    let wanted = rows(&engine, "SELECT max(sequence) AS n FROM trades");
+    assert_eq!(first(&format!("SELECT * FROM ({ordered}) AS x LIMIT 1")), wanted);
+    assert_eq!(first(&format!("WITH c AS ({ordered}) SELECT * FROM c LIMIT 1")), wanted);
+    assert_eq!(
+        first(&format!("SELECT sequence + 0 AS sequence FROM ({ordered}) AS x LIMIT 1")),
+        wanted
+    );
+}
+
+#[test]
+fn similar_texts_are_found() {
+    let mut job = Job::new();
+    job.run(20, 50);
+    let engine = live(&job);
+    let found = |condition: &str| {
+        rows(&engine, &format!("SELECT count(*) AS n FROM trades WHERE symbol {condition}"))
+    };
+    assert_eq!(found("SIMILAR TO '(BTC|ETH)-%'"), found("~ '^(BTC|ETH)-'"));
+    assert_eq!(found("NOT SIMILAR TO 'B%'"), found("NOT LIKE 'B%'"));
+    assert_ne!(found("SIMILAR TO 'B%'"), [r#"{"n":0}"#]);
+}
+
+#[test]
 fn tables_are_found_where_postgresql_has_them() {
     let mut job = Job::new();
     job.run(3, 10);
@@ -515,7 +563,10 @@ fn limits_are_errors_that_say_what_to_do() {
 }
 
 /// Each would take gigabytes, if a function made all of it.
-const FUNCTIONS_THAT_SWELL: [&str; 13] = [
+const FUNCTIONS_THAT_SWELL: [&str; 16] = [
+    "length(lpad(symbol, 1000000, 'y'))",
+    "cardinality(array_repeat(symbol, 100000))",
+    "length(to_char(ts, repeat('%Y', 100000)))",
     "length(repeat(symbol, 200000 + trade_id_length))",
     "length(lpad(symbol, 1000000 + trade_id_length))",
     "length(rpad(symbol, 1000000 + trade_id_length, 'x'))",
@@ -619,6 +670,16 @@ fn quotients_and_products_fit_wherever_their_result_does() {
     assert_eq!(one(&format!("1 / {}", decimal("60000"))), ["0.000016666666666667"]);
     assert_eq!(one("7.0 / 3"), ["2.333333333333333333"]);
     assert_eq!(one("2::int + 3 * 4 - 5"), ["9"]);
+    assert_eq!(one("arrow_typeof(1::int4 + 1::int4)"), ["Int32"]);
+    assert_eq!(one("0.000000000001::numeric(38, 12)::numeric"), ["0.000000000001"]);
+    let day = "DATE '2024-01-02'";
+    for (moved, wanted) in [
+        ("@ + INTERVAL '5 minutes'", "2024-01-02T00:05:00"),
+        ("@ - INTERVAL '1 hour'", "2024-01-01T23:00:00"),
+        ("INTERVAL '1 month' + @", "2024-02-02T00:00:00"),
+    ] {
+        assert_eq!(one(&moved.replace('@', day)), [wanted], "{moved}");
+    }
     assert_eq!(one("7 / 3"), ["2"], "whole numbers stay whole, as in PostgreSQL");
     assert_eq!(one(&format!("{two} / {none}")), ["null"]);
     let refused = ask(&engine, Request::new("SELECT 3 * 2 ^ 2")).unwrap_err();
@@ -629,6 +690,8 @@ fn quotients_and_products_fit_wherever_their_result_does() {
         (format!("{two} / 0"), "divide by zero"),
         ("9223372036854775807 + 1".to_owned(), "overflow"),
         ("-9223372036854775807 - 2::int".to_owned(), "overflow"),
+        ("2147483647::int4 + 1::int4".to_owned(), "overflow"),
+        ("300::int2 * 300::int2".to_owned(), "overflow"),
         (
             "max(value) * 5000000000 FROM generate_series(1, 5000000000, 999999999)".to_owned(),
             "overflow",

@@ -1,8 +1,10 @@
 //! How many queries run at once, and how many wait for their turn: in front of the engine, so
-//! that all doors share it. First come, first served.
+//! that all doors share it. First come, first served, in two lanes: what paths read keeps room beside
+//! SQL, which may be anything. Who waits for long is told to come again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,10 +25,24 @@ impl Default for Concurrency {
     }
 }
 
+/// How long a query waits for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Which room a query takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lane {
+    #[default]
+    Sql,
+    /// Questions that K2 has written, each within bounds.
+    Reads,
+}
+
 /// The gate that each query passes.
 pub(crate) struct Gate {
     config: Concurrency,
-    running: Arc<Semaphore>,
+    sql: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    wait_max: Duration,
     waiting: AtomicUsize,
 }
 
@@ -37,13 +53,18 @@ pub(crate) struct Running {
 
 impl Gate {
     pub(crate) fn new(config: Concurrency) -> Self {
-        let running = Arc::new(Semaphore::new(config.running_max.max(1)));
-        Self { config, running, waiting: AtomicUsize::new(0) }
+        let lane = || Arc::new(Semaphore::new(config.running_max.max(1)));
+        let waiting = AtomicUsize::new(0);
+        Self { config, sql: lane(), reads: lane(), wait_max: WAIT_MAX, waiting }
     }
 
     /// Waits for its turn; an error if too many wait already. Who stops waiting loses its place.
-    pub(crate) async fn enter(&self) -> Result<Running> {
-        if let Ok(permit) = self.running.clone().try_acquire_owned() {
+    pub(crate) async fn enter(&self, lane: Lane) -> Result<Running> {
+        let running = match lane {
+            Lane::Sql => &self.sql,
+            Lane::Reads => &self.reads,
+        };
+        if let Ok(permit) = running.clone().try_acquire_owned() {
             return Ok(Running { _permit: permit });
         }
         let _waiting = Waiting::new(&self.waiting, self.config.waiting_max).ok_or_else(|| {
@@ -54,14 +75,21 @@ impl Gate {
             Error::new(ErrorKind::Unavailable, "too_busy", message)
                 .with_hint("ask again in a second, and fewer things at once")
         })?;
-        let permit = self.running.clone().acquire_owned().await;
+        let permit = tokio::time::timeout(self.wait_max, running.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| {
+            let waited = self.wait_max;
+            let message = format!("answer a query: others have kept their places for {waited:?}");
+            Error::new(ErrorKind::Unavailable, "too_busy", message)
+                .with_hint("ask again in some seconds, and fewer things at once")
+        })?;
         Ok(Running { _permit: permit.expect("the gate is never closed") })
     }
 
     /// Queries that run, and that wait.
     pub(crate) fn load(&self) -> (usize, usize) {
-        let running = self.config.running_max.max(1) - self.running.available_permits();
-        (running, self.waiting.load(Ordering::Relaxed))
+        let all = self.config.running_max.max(1);
+        let running = [&self.sql, &self.reads].map(|lane| all - lane.available_permits());
+        (running.iter().sum(), self.waiting.load(Ordering::Relaxed))
     }
 }
 
@@ -93,8 +121,8 @@ mod tests {
     #[tokio::test]
     async fn queries_enter_in_the_order_in_which_they_came() {
         let gate = gate(1, 8);
-        let first = gate.enter().await.unwrap();
-        let mut waiting: Vec<_> = (0..8).map(|_| Box::pin(gate.enter())).collect();
+        let first = gate.enter(Lane::Sql).await.unwrap();
+        let mut waiting: Vec<_> = (0..8).map(|_| Box::pin(gate.enter(Lane::Sql))).collect();
         // Polled in this order, they stand in the queue in this order.
         for place in &mut waiting {
             assert!(futures::poll!(place).is_pending());
@@ -115,17 +143,30 @@ mod tests {
     #[tokio::test]
     async fn one_too_many_is_turned_away_and_who_leaves_makes_room() {
         let gate = gate(1, 1);
-        let first = gate.enter().await.unwrap();
-        let mut second = Box::pin(gate.enter());
+        let first = gate.enter(Lane::Sql).await.unwrap();
+        let mut second = Box::pin(gate.enter(Lane::Sql));
         assert!(futures::poll!(&mut second).is_pending());
         assert_eq!(gate.load(), (1, 1));
-        let refused = gate.enter().await.err().unwrap();
+        let refused = gate.enter(Lane::Sql).await.err().unwrap();
         assert_eq!((refused.kind(), refused.code()), (ErrorKind::Unavailable, "too_busy"));
         drop(second);
-        let mut third = Box::pin(gate.enter());
+        let mut third = Box::pin(gate.enter(Lane::Sql));
         assert!(futures::poll!(&mut third).is_pending());
         drop(first);
         third.await.unwrap();
+        assert_eq!(gate.load(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn reads_have_room_beside_sql_and_who_waits_for_long_is_told() {
+        let config = Concurrency { running_max: 1, waiting_max: 8 };
+        let gate = Gate { wait_max: Duration::from_millis(10), ..Gate::new(config) };
+        let heavy = gate.enter(Lane::Sql).await.unwrap();
+        let read = gate.enter(Lane::Reads).await.unwrap();
+        assert_eq!(gate.load(), (2, 0));
+        let waited = gate.enter(Lane::Sql).await.err().unwrap();
+        assert_eq!((waited.kind(), waited.code()), (ErrorKind::Unavailable, "too_busy"));
+        drop((heavy, read));
         assert_eq!(gate.load(), (0, 0));
     }
 }

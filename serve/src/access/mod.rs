@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 pub use bucket::{Bucket, Rate};
 pub use gate::Concurrency;
-pub(crate) use gate::{Gate, Running};
+pub(crate) use gate::{Gate, Lane, Running};
 pub use key::NewKey;
 pub(crate) use key::hex;
 pub(crate) use leave::Leave;

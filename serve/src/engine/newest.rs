@@ -15,6 +15,7 @@ use k2_model::{DataType, Instrument, Nanos};
 use k2_operators::MarketBatch;
 
 use super::{Engine, Source};
+use crate::access::Lane;
 use crate::answer::{Answer, Answered, Meta};
 use crate::clocks;
 use crate::config::EngineConfig;
@@ -123,7 +124,7 @@ impl Engine {
         match self.0.source {
             Source::Live(_) => {
                 let in_turn = Box::pin(async {
-                    let _running = self.0.gate.enter().await?;
+                    let _running = self.0.gate.enter(Lane::Reads).await?;
                     answering.await
                 });
                 Box::pin(self.timed(self.0.config.limits, in_turn))

@@ -107,7 +107,7 @@ impl Engine {
 
     /// The head, found by the threads that queries have.
     async fn begin(&self, request: Request, limits: Limits) -> Result<Head> {
-        let running = self.0.gate.enter().await?;
+        let running = self.0.gate.enter(request.lane).await?;
         let (engine, stop) = (self.clone(), Stop::after(limits.time_max));
         let head = engine.head(request, limits, running, stop.clone());
         self.0.threads.run(stop, head).await

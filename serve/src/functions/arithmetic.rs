@@ -6,14 +6,15 @@
 //! work is done in 256 bits. A quotient has 18 decimals, a product 24 at most; what has more is
 //! rounded, half away from zero.
 //!
-//! Whole numbers of DataFusion wrap: `9223372036854775807 + 1` is a negative number. Here that is refused.
+//! Whole numbers of DataFusion wrap: `9223372036854775807 + 1` is a negative number. Here that is
+//! refused. And a day moved by an interval loses its hours, which here makes a moment.
 //!
 //! `^` is PostgreSQL's power, and binds closer than `*`; to DataFusion it is an exclusive or, and does
 //! not. So it is refused, with what to write for it.
 
 use std::sync::Arc;
 
-use arrow_schema::{ArrowError, DataType, Field};
+use arrow_schema::{ArrowError, DataType, Field, TimeUnit};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::common::{DFSchema, DataFusionError, Result, exec_err};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
@@ -52,12 +53,15 @@ impl ExprPlanner for Operators {
             return Err(DataFusionError::External(Box::new(no_power())));
         }
         let type_of = |expr: &Expr| expr.get_type(schema).ok();
-        if let (Some(left), Some(right)) = (type_of(&expr.left), type_of(&expr.right))
-            && is_long(&left, &right)
-            && let Some(operation) = Operation::of_whole(&expr.op)
-        {
-            let operands = vec![expr.left, expr.right];
-            return Ok(PlannerResult::Planned(Expr::ScalarFunction(operation.call(operands))));
+        if let (Some(left), Some(right)) = (type_of(&expr.left), type_of(&expr.right)) {
+            let operation = Operation::of_whole(&expr.op);
+            if let Some(operation) = operation.filter(|_| widest(&left, &right).is_some()) {
+                let operands = vec![expr.left, expr.right];
+                return Ok(PlannerResult::Planned(Expr::ScalarFunction(operation.call(operands))));
+            }
+            if let Some(moved) = moved_date(&expr, &left, &right) {
+                return Ok(PlannerResult::Planned(moved));
+            }
         }
         let scale = |expr: &Expr| type_of(expr).as_ref().and_then(Scale::of);
         let (left, right) = (scale(&expr.left), scale(&expr.right));
@@ -105,10 +109,35 @@ impl Scale {
     }
 }
 
-/// Whether whole numbers of such types are computed as those of 64 bits.
-fn is_long(left: &DataType, right: &DataType) -> bool {
+/// The type of what is computed of two whole numbers: that of the wider one.
+fn widest(left: &DataType, right: &DataType) -> Option<DataType> {
     let both = [left, right];
-    both.iter().all(|it| it.is_signed_integer()) && both.contains(&&DataType::Int64)
+    let are_whole = both.iter().all(|it| it.is_signed_integer());
+    let wider = both.into_iter().max_by_key(|it| it.primitive_width());
+    wider.filter(|_| are_whole).cloned()
+}
+
+/// A day and an interval make a moment, which may be another one than a day's first.
+fn moved_date(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = match expr.op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        _ => return None,
+    };
+    let moment = |day: &Expr| {
+        let kind = DataType::Timestamp(TimeUnit::Microsecond, None);
+        Box::new(datafusion::logical_expr::cast(day.clone(), kind))
+    };
+    let (left, right) = match (left, right) {
+        (DataType::Date32, DataType::Interval(_)) => {
+            (moment(&expr.left), Box::new(expr.right.clone()))
+        }
+        (DataType::Interval(_), DataType::Date32) if operator == Operator::Plus => {
+            (Box::new(expr.left.clone()), moment(&expr.right))
+        }
+        _ => return None,
+    };
+    Some(Expr::BinaryExpr(BinaryExpr { left, op: operator, right }))
 }
 
 /// A parameter of which nobody has said what type it is.
@@ -131,7 +160,7 @@ enum Operation {
     /// Of decimals.
     Divide,
     Multiply,
-    /// Of whole numbers of 64 bits.
+    /// Of whole numbers.
     Plus,
     Minus,
     Times,
@@ -153,11 +182,13 @@ impl Operation {
         ScalarFunction::new_udf(Arc::new(function), operands)
     }
 
-    fn result(self) -> DataType {
-        match self {
-            Self::Divide => DataType::Decimal128(DIGITS, QUOTIENT_SCALE),
-            Self::Multiply => DataType::Decimal128(DIGITS, PRODUCT_SCALE),
-            Self::Plus | Self::Minus | Self::Times => DataType::Int64,
+    /// The type of the result of such operands.
+    fn result(self, operands: &[DataType]) -> DataType {
+        match (self, operands) {
+            (Self::Divide, _) => DataType::Decimal128(DIGITS, QUOTIENT_SCALE),
+            (Self::Multiply, _) => DataType::Decimal128(DIGITS, PRODUCT_SCALE),
+            (_, [left, right]) => widest(left, right).unwrap_or(DataType::Int64),
+            _ => DataType::Int64,
         }
     }
 
@@ -171,7 +202,8 @@ impl Operation {
     }
 
     fn of(self, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
-        let long = |value: &ColumnarValue| value.cast_to(&DataType::Int64, None);
+        let kind = self.result(&[left.data_type(), right.data_type()]);
+        let long = |value: &ColumnarValue| value.cast_to(&kind, None);
         match self {
             Self::Divide => apply(&wide(left, DIVIDEND_SCALE)?, &wide(right, 0)?, numeric::div),
             Self::Multiply => apply(&wide(left, 0)?, &wide(right, 0)?, numeric::mul),
@@ -208,8 +240,8 @@ impl ScalarUDFImpl for Arithmetic {
         &self.signature
     }
 
-    fn return_type(&self, _operands: &[DataType]) -> Result<DataType> {
-        Ok(self.operation.result())
+    fn return_type(&self, operands: &[DataType]) -> Result<DataType> {
+        Ok(self.operation.result(operands))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -217,7 +249,8 @@ impl ScalarUDFImpl for Arithmetic {
             return exec_err!("{} takes two operands", self.name());
         };
         let exact = self.operation.of(left, right)?;
-        exact.cast_to(&self.operation.result(), None).map_err(|_| {
+        let result = self.operation.result(&[left.data_type(), right.data_type()]);
+        exact.cast_to(&result, None).map_err(|_| {
             let operator = self.operation.operator();
             let text = format!("the result of {operator} has more digits than a decimal may have");
             ArrowError::ArithmeticOverflow(text).into()

@@ -12,46 +12,57 @@ use k2_model::time::NANOS_PER_DAY;
 
 /// What an element of a list takes at least.
 const ELEMENT_BYTES: f64 = 8.0;
+/// What a sign of a time's format stands for at most, as a month's name does.
+const LETTERS_OF_SIGN: f64 = 5.0;
 /// No month is shorter.
 const DAYS_OF_MONTH: f64 = 28.0;
 
 /// Bytes, or somewhat more; `None` where the function makes no more than a few times what it gets,
 /// or its arguments tell nothing.
 pub(super) fn made(function: &str, args: &[ColumnarValue]) -> Option<f64> {
+    let sum =
+        |arguments: &[&Numbers], of_row: &dyn Fn(&[f64]) -> f64| sum(rows(args), arguments, of_row);
     match (function, args) {
         ("repeat", [text, times]) => {
             let (text, times) = (lengths(text)?, numbers(times)?);
-            Some(sum(&[&text, &times], |of| of[0] * of[1]))
+            Some(sum(&[&text, &times], &|of| of[0] * of[1]))
         }
-        ("lpad" | "rpad", [_, length, ..]) => Some(sum(&[&numbers(length)?], |of| of[0])),
+        ("lpad" | "rpad", [_, length, ..]) => Some(sum(&[&numbers(length)?], &|of| of[0])),
         ("replace", [text, from, to]) => {
             let (text, from, to) = (lengths(text)?, lengths(from)?, lengths(to)?);
-            Some(sum(&[&text, &from, &to], |of| of[0] + (of[0] / of[1].max(1.0) + 1.0) * of[2]))
+            Some(sum(&[&text, &from, &to], &|of| of[0] + (of[0] / of[1].max(1.0) + 1.0) * of[2]))
         }
         // A reference in the replacement is longer than one letter, and stands for the text at most.
         ("regexp_replace", [text, _, to, ..]) => {
             let (text, to) = (lengths(text)?, lengths(to)?);
-            Some(sum(&[&text, &to], |of| of[0] + (of[0] + 1.0) * of[1]))
+            Some(sum(&[&text, &to], &|of| of[0] + (of[0] + 1.0) * of[1]))
+        }
+        ("overlay", [text, by, ..]) => {
+            let (text, by) = (lengths(text)?, lengths(by)?);
+            Some(sum(&[&text, &by], &|of| of[0] + of[1]))
+        }
+        ("to_char" | "date_format", [_, format]) => {
+            Some(sum(&[&lengths(format)?], &|of| of[0] * LETTERS_OF_SIGN))
         }
         ("array_repeat", [element, times]) => {
             let bytes = size(element);
-            Some(sum(&[&numbers(times)?], |of| of[0] * bytes))
+            Some(sum(&[&numbers(times)?], &|of| of[0] * bytes))
         }
         ("array_resize", [_, length, ..]) => {
             let bytes = args.get(2).map_or(ELEMENT_BYTES, size);
-            Some(sum(&[&numbers(length)?], |of| of[0] * bytes))
+            Some(sum(&[&numbers(length)?], &|of| of[0] * bytes))
         }
         ("range" | "generate_series", [stop]) => {
-            Some(sum(&[&places(stop)?], |of| of[0] * ELEMENT_BYTES))
+            Some(sum(&[&places(stop)?], &|of| of[0] * ELEMENT_BYTES))
         }
         ("range" | "generate_series", [start, stop]) => {
             let (start, stop) = (places(start)?, places(stop)?);
-            Some(sum(&[&start, &stop], |of| (of[1] - of[0]).abs() * ELEMENT_BYTES))
+            Some(sum(&[&start, &stop], &|of| (of[1] - of[0]).abs() * ELEMENT_BYTES))
         }
         ("range" | "generate_series", [start, stop, step]) => {
             let (start, stop, step) = (places(start)?, places(stop)?, steps(step)?);
             let steps = |of: &[f64]| (of[1] - of[0]).abs() / of[2].abs().max(f64::MIN_POSITIVE);
-            Some(sum(&[&start, &stop, &step], |of| steps(of) * ELEMENT_BYTES))
+            Some(sum(&[&start, &stop, &step], &|of| steps(of) * ELEMENT_BYTES))
         }
         _ => None,
     }
@@ -72,18 +83,19 @@ impl Numbers {
             Self::Each(numbers) => numbers.value(row),
         }
     }
+}
 
-    fn rows(&self) -> Option<usize> {
-        match self {
-            Self::One(_) => None,
-            Self::Each(numbers) => Some(numbers.len()),
-        }
-    }
+/// Of the batch that a function is called for.
+fn rows(args: &[ColumnarValue]) -> usize {
+    let all = args.iter().filter_map(|value| match value {
+        ColumnarValue::Array(array) => Some(array.len()),
+        ColumnarValue::Scalar(_) => None,
+    });
+    all.max().unwrap_or(1)
 }
 
 /// The sum of what is made of each row.
-fn sum(arguments: &[&Numbers], of_row: impl Fn(&[f64]) -> f64) -> f64 {
-    let rows = arguments.iter().find_map(|it| it.rows()).unwrap_or(1);
+fn sum(rows: usize, arguments: &[&Numbers], of_row: &dyn Fn(&[f64]) -> f64) -> f64 {
     let mut values = vec![0.0; arguments.len()];
     let made = (0..rows).map(|row| {
         for (value, argument) in values.iter_mut().zip(arguments) {
@@ -199,7 +211,7 @@ mod tests {
         assert_eq!(made("repeat", &[text("ab"), number(1_000_000_000)]), Some(2e9));
         assert_eq!(made("repeat", &[text("ab"), times]), Some(2_000_020.0));
         assert_eq!(made("repeat", &[texts.clone(), number(10)]), Some(60.0));
-        assert_eq!(made("lpad", &[texts.clone(), number(100)]), Some(100.0));
+        assert_eq!(made("lpad", &[texts.clone(), number(100)]), Some(400.0), "for each row");
         assert_eq!(made("replace", &[text("aaaa"), text("a"), text("bcd")]), Some(19.0));
         assert_eq!(made("regexp_replace", &[text("aaaa"), text("a"), text("$0$0")]), Some(24.0));
         assert_eq!(made("array_repeat", &[number(1), number(1_000)]), Some(1_000.0 * 64.0));

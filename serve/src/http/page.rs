@@ -17,6 +17,7 @@ use super::ask::Ask;
 use super::cursor::{Cursor, Part};
 use super::reply::{ROWS_INLINE_MAX, body_bytes};
 use super::{names, partial};
+use crate::access::Lane;
 use crate::answer::{Answer, Pagination};
 use crate::engine::newest::{MemoryRow, NewestRow, Records};
 use crate::error::{Error, Result};
@@ -369,7 +370,8 @@ impl Ask {
         let at = self.values.integer("id").map(At::Snapshot);
         // Which is a moment already.
         let as_of = as_of.filter(|_| at.is_none());
-        let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
+        let lane = Lane::Reads;
+        let request = Request { sql, as_of, at, lane, correlation_id, ..Request::default() };
         let engine = &self.state.engine;
         partial::answer(self.on_partial(), engine, request, |request| engine.query(request)).await
     }

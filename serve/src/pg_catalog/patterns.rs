@@ -32,6 +32,39 @@ pub(super) fn rewrite_escape(pattern: &mut Expr, escape: &mut Option<ValueWithSp
     }
 }
 
+/// `SIMILAR TO` as the regular expression that it means, if its pattern is known: the planner would
+/// take the pattern itself for one.
+pub(super) fn rewrite_similar(similar: &mut Expr) {
+    let Expr::SimilarTo { negated, expr, pattern, escape_char: None } = similar else { return };
+    let Some(known) = joined(pattern) else { return };
+    let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let (left, right) = (expr.clone(), Box::new(text(&regular(&known))));
+    *similar = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }));
+}
+
+/// `%` and `_` stand for letters, and `.`, `^` and `$` for themselves.
+fn regular(pattern: &str) -> String {
+    let mut regular = String::from("^(?s:");
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '%' => regular.push_str(".*"),
+            '_' => regular.push('.'),
+            '.' | '^' | '$' => regular.extend([ESCAPE, letter]),
+            ESCAPE => {
+                let escaped = letters.next().unwrap_or(ESCAPE);
+                if !escaped.is_alphanumeric() {
+                    regular.push(ESCAPE);
+                }
+                regular.push(escaped);
+            }
+            other => regular.push(other),
+        }
+    }
+    regular.push_str(")$");
+    regular
+}
+
 fn has_placeholder(pattern: &Expr) -> bool {
     visit_expressions(pattern, |part| match part {
         Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => ControlFlow::Break(()),
@@ -74,6 +107,12 @@ fn respelled(pattern: &str, by: Option<char>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn similar_patterns_are_regular_ones() {
+        assert_eq!(regular("(BTC|ETH)-%"), "^(?s:(BTC|ETH)-.*)$");
+        assert_eq!(regular("a.b\\%_"), "^(?s:a\\.b\\%.)$");
+    }
 
     #[test]
     fn a_pattern_means_the_same_with_backslashes() {

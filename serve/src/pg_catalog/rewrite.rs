@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Distinct, Expr,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Distinct, ExactNumberInfo, Expr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query,
     Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
     Value, VisitMut, VisitorMut,
@@ -26,7 +26,7 @@ use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::lists::{elements, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
-use super::patterns::rewrite_escape;
+use super::patterns::{rewrite_escape, rewrite_similar};
 use super::recursion::name_columns;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
@@ -123,6 +123,7 @@ impl VisitorMut for Rewriter {
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 rewrite_escape(pattern, escape_char);
             }
+            Expr::SimilarTo { .. } => rewrite_similar(expr),
             Expr::Cast { expr: inner, data_type, .. } => {
                 if let Some(other) = rewrite_cast(inner, data_type) {
                     *expr = other;
@@ -433,6 +434,12 @@ fn rewrite_cast(inner: &Expr, kind: &mut DataType) -> Option<Expr> {
 fn rewrite_type(kind: &mut DataType) {
     if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = kind {
         return rewrite_type(element);
+    }
+    if let DataType::Numeric(digits) | DataType::Decimal(digits) | DataType::Dec(digits) = kind
+        && *digits == ExactNumberInfo::None
+    {
+        // As many decimals as prices have.
+        *digits = ExactNumberInfo::PrecisionAndScale(38, 12);
     }
     let DataType::Custom(name, _) = &*kind else { return };
     *kind = match &*last_of(name) {

@@ -10,6 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use datafusion::common::Statistics;
 use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execution_plan::{
     CardinalityEffect, EvaluationType, SchedulingType,
@@ -17,6 +18,8 @@ use datafusion::physical_plan::execution_plan::{
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{Stream, StreamExt};
 
+/// What a batch takes besides its columns, about.
+const BATCH_BYTES: usize = 256;
 /// After so long others have their turn.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -25,6 +28,7 @@ const TURN: Duration = Duration::from_millis(5);
 pub(super) struct Pieces {
     input: Arc<dyn ExecutionPlan>,
     rows_max: usize,
+    are_kept: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -39,7 +43,13 @@ impl Pieces {
         let properties = PlanProperties::clone(input.properties())
             .with_evaluation_type(EvaluationType::Lazy)
             .with_scheduling_type(SchedulingType::Cooperative);
-        Self { input, rows_max, properties: Arc::new(properties) }
+        Self { input, rows_max, are_kept: false, properties: Arc::new(properties) }
+    }
+
+    /// In batches as they are, for who keeps all of them. A batch without columns takes memory too,
+    /// and there may be any number of them.
+    pub(super) fn kept(input: Arc<dyn ExecutionPlan>) -> Self {
+        Self { are_kept: true, ..Self::turns(input) }
     }
 }
 
@@ -74,7 +84,7 @@ impl ExecutionPlan for Pieces {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().unwrap_or_else(|| self.input.clone());
-        Ok(Arc::new(Self::of(input, self.rows_max)))
+        Ok(Arc::new(Self { are_kept: self.are_kept, ..Self::of(input, self.rows_max) }))
     }
 
     fn execute(
@@ -82,8 +92,11 @@ impl ExecutionPlan for Pieces {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        let pool = context.memory_pool();
+        let kept = self.are_kept.then(|| MemoryConsumer::new("kept batches").register(pool));
         let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(InPieces { input, rows_max: self.rows_max, rest: None, turn: Turn::default() }))
+        let (rows_max, turn) = (self.rows_max, Turn::default());
+        Ok(Box::pin(InPieces { input, rows_max, kept, rest: None, turn }))
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
@@ -98,6 +111,8 @@ impl ExecutionPlan for Pieces {
 struct InPieces {
     input: SendableRecordBatchStream,
     rows_max: usize,
+    /// What the batches take besides their columns, if they are kept.
+    kept: Option<MemoryReservation>,
     /// Of the last batch, what has not been given yet.
     rest: Option<RecordBatch>,
     turn: Turn,
@@ -131,6 +146,9 @@ impl Stream for InPieces {
                 }
             },
         };
+        if let (Some(kept), Some(Ok(_))) = (&self.kept, &next) {
+            kept.try_grow(BATCH_BYTES)?;
+        }
         Poll::Ready(next.map(|batch| batch.map(|batch| self.cut(batch))))
     }
 }
