@@ -135,21 +135,17 @@ fn of_parquet(cause: ParquetError) -> Error {
 
 /// The same where only its text is left.
 fn of_parquet_text(text: String) -> Error {
-    const COMPUTED: [&str; 7] = [
+    const COMPUTED: [&str; 6] = [
         "Cast error: ",
         "Divide by zero error",
         "Arithmetic overflow: ",
         "Compute error: ",
         "Parser error: ",
         "Invalid argument error: ",
-        "External error: ",
     ];
-    if let Some((_, cause)) = text.split_once("Error evaluating filter predicate: ") {
-        return of_condition(cause);
-    }
     let begin = COMPUTED.iter().filter_map(|kind| text.rfind(kind)).min();
     match begin {
-        Some(begin) => cannot_compute(text[begin..].trim_start_matches("External error: ")),
+        Some(begin) => cannot_compute(&text[begin..]),
         None => unreadable(Told(text)),
     }
 }
@@ -171,6 +167,9 @@ fn of_condition(cause: &str) -> Error {
 }
 
 fn cannot_compute(message: &str) -> Error {
+    if let Some((_, cause)) = message.split_once("Error evaluating filter predicate: ") {
+        return of_condition(cause);
+    }
     Error::bad_request("cannot_compute", format!("answer a query: {}", lowered(&message)))
 }
 
