@@ -7,12 +7,24 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use k2_operators::kit::turns::answer_promptly;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::planning::STACK_BYTES;
 
 /// How long what still runs may take once a server has ended.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+
+/// Threads that answer: woken soon, and with the stack that planning takes.
+pub(crate) fn answering_threads(name: &str, threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name(name)
+        .thread_stack_size(STACK_BYTES)
+        .on_thread_start(answer_promptly)
+        .enable_all()
+        .build()
+}
 
 /// A running server. Dropping it stops it, and waits until it has ended.
 pub(crate) struct Background {
@@ -32,13 +44,7 @@ impl Background {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name(name)
-            .thread_stack_size(STACK_BYTES)
-            .on_thread_start(answer_promptly)
-            .enable_all()
-            .build()?;
+        let runtime = answering_threads(name, threads)?;
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?

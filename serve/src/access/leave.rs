@@ -1,12 +1,7 @@
 //! Leave to go on: what was begun with a key ends with it.
 
-use std::time::Duration;
-
-use super::{Access, Client, check_key};
+use super::{Access, Client, LOOK_EVERY, check_key};
 use crate::error::{Error, Result};
-
-/// How often a key is looked at that something goes on with.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Of a client that was let in, for what goes on after its request.
 #[derive(Clone)]

@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::FutureExt;
-use k2_operators::kit::turns::answer_promptly;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use crate::background::answering_threads;
 use crate::error::{Error, Result};
-use crate::planning::STACK_BYTES;
 use crate::stop::Stop;
 
 /// The threads of one engine. They end with it; what still runs is not waited for.
@@ -19,14 +18,7 @@ pub(super) struct QueryThreads(Option<Runtime>);
 
 impl QueryThreads {
     pub(super) fn start(threads: usize) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("k2-query")
-            .thread_stack_size(STACK_BYTES)
-            .on_thread_start(answer_promptly)
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
+        answering_threads("k2-query", threads).map(|runtime| Self(Some(runtime)))
     }
 
     /// Lets `work` run, which looks at `stop` where it is at work for long.
