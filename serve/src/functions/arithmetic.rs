@@ -12,6 +12,7 @@
 //! `^` is PostgreSQL's power, and binds closer than `*`; to DataFusion it is an exclusive or, and does
 //! not. So it is refused, with what to write for it.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow_schema::{ArrowError, DataType, Field, TimeUnit};
@@ -178,7 +179,8 @@ impl Operation {
 
     fn call(self, operands: Vec<Expr>) -> ScalarFunction {
         let signature = Signature::any(2, Volatility::Immutable);
-        let function = ScalarUDF::new_from_impl(Arithmetic { operation: self, signature });
+        let written = written(self.operator(), &operands);
+        let function = ScalarUDF::new_from_impl(Arithmetic { operation: self, written, signature });
         ScalarFunction::new_udf(Arc::new(function), operands)
     }
 
@@ -220,10 +222,30 @@ fn wide(value: &ColumnarValue, scale_min: i8) -> Result<ColumnarValue> {
     value.cast_to(&DataType::Decimal256(WIDE_DIGITS, digits.max(scale_min)), None)
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// An operator as a function.
+#[derive(Debug)]
 struct Arithmetic {
     operation: Operation,
+    /// As the operator was written, which is what a column of it is called. Kept, as each step of
+    /// planning asks for the names of all levels of an expression, and made anew each would take as
+    /// long as all that are below it.
+    written: String,
     signature: Signature,
+}
+
+/// What is done is the same however its operands were called.
+impl PartialEq for Arithmetic {
+    fn eq(&self, other: &Self) -> bool {
+        self.operation == other.operation
+    }
+}
+
+impl Eq for Arithmetic {}
+
+impl Hash for Arithmetic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.operation.hash(state);
+    }
 }
 
 impl ScalarUDFImpl for Arithmetic {
@@ -257,20 +279,33 @@ impl ScalarUDFImpl for Arithmetic {
         })
     }
 
-    /// A column is named as if it were the operator.
-    fn schema_name(&self, operands: &[Expr]) -> Result<String> {
-        Ok(self.as_operator(operands).map_or(self.name().into(), |it| it.schema_name().to_string()))
+    fn schema_name(&self, _operands: &[Expr]) -> Result<String> {
+        Ok(self.written.clone())
     }
 
-    fn display_name(&self, operands: &[Expr]) -> Result<String> {
-        Ok(self.as_operator(operands).map_or(self.name().into(), |it| it.to_string()))
+    fn display_name(&self, _operands: &[Expr]) -> Result<String> {
+        Ok(self.written.clone())
     }
 }
 
-impl Arithmetic {
-    fn as_operator(&self, operands: &[Expr]) -> Option<Expr> {
-        let [left, right] = operands else { return None };
-        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
-        Some(Expr::BinaryExpr(BinaryExpr { left, op: self.operation.operator(), right }))
+/// `operator` with its operands as they are called, in parentheses where it binds closer than they do.
+fn written(operator: Operator, operands: &[Expr]) -> String {
+    let parts = operands.iter().enumerate().map(|(at, operand)| {
+        let binding_min = operator.precedence() + u8::from(at > 0);
+        let is_looser = operator_of(operand).is_some_and(|it| it.precedence() < binding_min);
+        let name = operand.schema_name();
+        if is_looser { format!("({name})") } else { name.to_string() }
+    });
+    parts.collect::<Vec<_>>().join(&format!(" {operator} "))
+}
+
+fn operator_of(expr: &Expr) -> Option<Operator> {
+    match expr {
+        Expr::BinaryExpr(binary) => Some(binary.op),
+        Expr::ScalarFunction(call) => {
+            let arithmetic = call.func.inner().downcast_ref::<Arithmetic>()?;
+            Some(arithmetic.operation.operator())
+        }
+        _ => None,
     }
 }
