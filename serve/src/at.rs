@@ -18,6 +18,7 @@ use k2_sinks::At;
 use crate::catalog::{CATALOG, PUBLIC, SCHEMA};
 use crate::error::{Error, Result};
 use crate::request::parse_time;
+use crate::statement::ast_of_mut;
 
 /// Moments that one question may name.
 const MOMENTS_MAX: usize = 8;
@@ -92,16 +93,10 @@ fn plain_word(token: &Token) -> Option<&str> {
 
 /// Gives each table that is asked for at a moment its name there, and answers the moments.
 pub(crate) fn name_moments(statement: &mut Statement) -> Result<Vec<At>> {
-    match statement {
-        Statement::Explain(explain) => name_moments(&mut explain.statement),
-        Statement::Statement(statement) => {
-            let mut moments = Moments::default();
-            match statement.visit(&mut moments) {
-                ControlFlow::Break(error) => Err(error),
-                ControlFlow::Continue(()) => Ok(moments.found),
-            }
-        }
-        _ => Ok(Vec::new()),
+    let mut moments = Moments::default();
+    match ast_of_mut(statement).map(|ast| ast.visit(&mut moments)) {
+        Some(ControlFlow::Break(error)) => Err(error),
+        _ => Ok(moments.found),
     }
 }
 

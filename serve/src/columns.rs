@@ -1,8 +1,14 @@
-//! Each column of an answer has a name of its own.
+//! Each column of an answer has a name, and one of its own.
+//!
+//! A column that a question computes is called as it is written: `sum(price * quantity)`. In a query
+//! within the question it is called as in PostgreSQL, so that what is around it can name it: `sum`.
+//! PostgreSQL's wire has those names everywhere.
 //!
 //! `SELECT price, price::float8` and `SELECT a.price, b.price` have two columns of one name. The planner
 //! refuses some of these, and of the others no reader of JSON could have both. The first keeps its
 //! name, the next one is `price_1`.
+
+mod casts;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -11,25 +17,43 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
-    VisitMut, VisitorMut, visit_expressions_mut,
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    TableFactor, VisitMut, VisitorMut, visit_expressions_mut,
 };
 
-/// Gives a name to what has that of a column beside it, in `statement` and in the queries within it.
+pub(crate) use casts::functions;
+
+use crate::pg_catalog::rewrite::name_of as short_name_of;
+use crate::statement::ast_of_mut;
+
+/// Bytes of a name, as in PostgreSQL. What is written in more of them has its short name.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Gives a name of its own to each column of `statement` and of the queries within it.
 pub(crate) fn name_apart(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(ast) => {
-            let _all = ast.visit(&mut Apart);
-        }
-        Statement::Explain(explain) => name_apart(&mut explain.statement),
-        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
+    if let Some(ast) = ast_of_mut(statement) {
+        let _all = ast.visit(&mut Apart { depth: 0 });
     }
 }
 
-struct Apart;
+struct Apart {
+    /// The queries that the visitor is in.
+    depth: usize,
+}
 
 impl VisitorMut for Apart {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        casts::tell_apart(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut names = Names::default();
@@ -44,14 +68,25 @@ impl VisitorMut for Apart {
         let all = Covered::by(select);
         for item in &mut select.projection {
             let SelectItem::UnnamedExpr(expr) = item else { continue };
-            let name = name_of(expr);
+            let name = self.name_of(expr);
             let is_covered = is_column(expr) && all.covers(expr);
-            if is_covered || !names.take(name.clone()) {
-                let alias = Ident::with_quote('"', names.next(&name));
-                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            let is_free = !is_covered && names.take(name.clone());
+            if is_free && is_column(expr) {
+                continue;
             }
+            let name = if is_free { name } else { names.next(&name) };
+            let alias = Ident::with_quote('"', name);
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Apart {
+    fn name_of(&self, expr: &Expr) -> String {
+        let written = if self.depth > 1 && !is_column(expr) { None } else { Some(name_of(expr)) };
+        let fitting = written.filter(|it| is_column(expr) || it.len() <= NAME_BYTES_MAX);
+        fitting.unwrap_or_else(|| short_name_of(expr))
     }
 }
 
@@ -126,7 +161,7 @@ fn is_column(expr: &Expr) -> bool {
     }
 }
 
-/// The name that the planner gives a column: a cast keeps that of what is cast.
+/// What is written, without its casts: the planner gives a column that is cast the column's name.
 fn name_of(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => normalized(name),
@@ -159,15 +194,15 @@ fn last_of(name: &ObjectName) -> Option<String> {
 
 /// `plan`, whose columns have names of their own: `*` of several tables has some twice.
 pub(crate) fn with_names_apart(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut names = Names::default();
-    let fields = plan.schema().fields();
-    if fields.iter().all(|field| names.take(field.name().clone())) {
+    let columns = plan.schema().columns();
+    let mut names = Names(columns.iter().map(|column| column.name.clone()).collect());
+    if names.0.len() == columns.len() {
         return Ok(plan);
     }
-    let mut taken = BTreeSet::new();
+    let mut passed = BTreeSet::new();
     let mut apart = Vec::new();
-    for column in plan.schema().columns() {
-        let is_first = taken.insert(column.name.clone());
+    for column in columns {
+        let is_first = passed.insert(column.name.clone());
         let name = column.name.clone();
         let expr = PlanExpr::Column(column);
         apart.push(if is_first { expr } else { expr.alias(names.next(&name)) });

@@ -38,6 +38,7 @@ mod placed;
 mod planning;
 mod request;
 mod rewriting;
+mod rounding;
 mod schema;
 mod seconds;
 mod secret;

@@ -11,6 +11,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
 
 use crate::catalog::{CATALOG, SCHEMA};
+use crate::columns;
 use crate::composed;
 use crate::config::EngineConfig;
 use crate::functions::arithmetic::Operators;
@@ -19,6 +20,7 @@ use crate::functions::guarded::{GuardedLiterals, Guards, guarded};
 use crate::functions::{bar, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
+use crate::rounding::Rounding;
 use crate::seconds::Seconds;
 use crate::spelling::Spellings;
 use crate::yielding::YieldingJoins;
@@ -38,6 +40,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
         .with_optimizer_rules(composed::rules())
         .with_analyzer_rule(Arc::new(Seconds))
         .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
+        .with_analyzer_rule(Arc::new(Rounding::default()))
         .with_analyzer_rule(Arc::new(Guards))
         .build();
     // Files are read through tables alone.
@@ -45,6 +48,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     let mut scalar = state.scalar_functions().values().cloned().collect::<Vec<_>>();
     scalar.extend([Arc::new(window::window()), Arc::new(window::window_end())]);
     scalar.extend(pg_catalog::functions::all());
+    scalar.extend(columns::functions());
     let scalar = scalar.into_iter().map(guarded).collect();
     let aggregate = state.aggregate_functions().values().cloned();
     let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();

@@ -15,7 +15,6 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use k2_sinks::At;
 
 use crate::at;
-use crate::columns;
 use crate::error::{Error, Result};
 use crate::explain;
 use crate::hint;
@@ -136,7 +135,6 @@ fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         (Some(statement), 0) if writes(&statement) => Err(read_only()),
         (Some(mut statement), 0) if is_question(&statement) => {
             rewrite(&mut statement);
-            columns::name_apart(&mut statement);
             Ok(statement)
         }
         (Some(_), 0) => Err(not_a_query()),
@@ -148,12 +146,26 @@ fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     }
 }
 
-fn is_question(statement: &Statement) -> bool {
+/// What is asked, or whose plan is asked for. None, if DataFusion has a statement of its own for it.
+pub(crate) fn ast_of(statement: &Statement) -> Option<&Ast> {
     match statement {
-        Statement::Statement(statement) => is_question_ast(statement),
-        Statement::Explain(explain) => is_question(&explain.statement),
-        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => false,
+        Statement::Statement(ast) => Some(ast),
+        Statement::Explain(explain) => ast_of(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => None,
     }
+}
+
+/// The same, to be rewritten.
+pub(crate) fn ast_of_mut(statement: &mut Statement) -> Option<&mut Ast> {
+    match statement {
+        Statement::Statement(ast) => Some(ast),
+        Statement::Explain(explain) => ast_of_mut(&mut explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => None,
+    }
+}
+
+fn is_question(statement: &Statement) -> bool {
+    ast_of(statement).is_some_and(is_question_ast)
 }
 
 fn is_question_ast(statement: &Ast) -> bool {
@@ -170,15 +182,11 @@ fn is_question_ast(statement: &Ast) -> bool {
 /// Whether a statement would change a table, or one within it: `WITH x AS (INSERT …) SELECT …` is
 /// a query by its form.
 fn writes(statement: &Statement) -> bool {
-    match statement {
-        Statement::Statement(statement) => visit_statements(&**statement, |it| {
-            if changes_tables(it) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-        .is_break(),
-        Statement::Explain(explain) => writes(&explain.statement),
-        Statement::CreateExternalTable(_) | Statement::CopyTo(_) => true,
-        Statement::Reset(_) => false,
-    }
+    let Some(ast) = ast_of(statement) else { return !matches!(statement, Statement::Reset(_)) };
+    let found = visit_statements(ast, |it| {
+        if changes_tables(it) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found.is_break()
 }
 
 fn changes_tables(statement: &Ast) -> bool {

@@ -724,8 +724,51 @@ fn columns_of_one_name_are_all_answered() {
     let all = names("SELECT * FROM latest_trade a JOIN latest_quote b USING (venue, symbol)");
     let apart: std::collections::BTreeSet<&String> = all.iter().collect();
     assert_eq!(apart.len(), all.len());
+    let of_both = "(SELECT 1 AS p) AS a, (SELECT 2 AS p, 3 AS p_1) AS b";
+    assert_eq!(names(&format!("SELECT * FROM {of_both}")), ["p", "p_2", "p_1"]);
+    let sums = names("SELECT max(price), max(price::float8), count(*) FROM trades");
+    assert_eq!(sums, ["max(price)", "max(price)_1", "count(*)"]);
+    for sql in [
+        "SELECT ts, ts::date FROM trades GROUP BY ts, ts::date ORDER BY ts::date, ts",
+        "SELECT ts::date, max(ts) FROM trades GROUP BY 1 HAVING max(ts)::date = max(ts::date)",
+        "SELECT DISTINCT price * 2 FROM trades ORDER BY price * 2",
+        "SELECT count(*), symbol FROM trades GROUP BY symbol ORDER BY count(*) DESC, symbol",
+        "SELECT symbol || 'x' FROM trades GROUP BY symbol || 'x' ORDER BY symbol || 'x'",
+    ] {
+        assert!(answer(&engine, sql).rows() > 0, "{sql}");
+    }
+    let inner = "(SELECT string_agg(symbol, ','), count(*), 1 FROM trades) AS x";
+    let outer =
+        format!("SELECT max(length(string_agg)), max(count), max(\"?column?\") FROM {inner}");
+    assert_eq!(answer(&engine, &outer).rows(), 1);
+    let long = format!("SELECT {}", vec!["length('x')"; 30].join(" + "));
+    assert_eq!(names(&long), ["?column?"]);
     let more = names("SELECT t.*, t.price, ts::date FROM trades t ORDER BY price LIMIT 1");
     assert_eq!(more[more.len() - 2..], ["price_1", "ts_1"]);
+}
+
+#[test]
+fn what_becomes_a_whole_number_is_rounded() {
+    let engine = live(&Job::new());
+    for (sql, wanted) in [
+        ("2.5::int", "3"),
+        ("(-2.5)::bigint", "-3"),
+        ("2.4999::int", "2"),
+        ("2.5::float8::int", "2"),
+        ("3.5::float8::bigint", "4"),
+        ("(-0.6)::real::smallint", "-1"),
+        ("99.999::decimal(38,12)::int", "100"),
+        ("'7'::int", "7"),
+        ("7::bigint::int", "7"),
+        ("(SELECT sum(x) FROM (VALUES (1.25), (1.25)) AS t (x))::int", "3"),
+    ] {
+        assert_eq!(texts_of(&engine, &format!("SELECT ({sql})::text AS x")), [wanted], "{sql}");
+    }
+    let of_columns = "SELECT (x * 2)::int::text AS x FROM (VALUES (1.24), (1.26)) AS t (x) \
+                      WHERE (x * 10)::int > 12 GROUP BY (x * 2)::int";
+    assert_eq!(texts_of(&engine, of_columns), ["3"]);
+    let refused = ask(&engine, Request::new("SELECT 'nan'::float8::int")).unwrap_err();
+    assert_eq!(refused.code(), "cannot_compute", "{refused}");
 }
 
 #[test]
@@ -895,7 +938,7 @@ fn functions_answer_as_they_do_without_a_guard() {
     }
     let named = answer(&engine, "SELECT symbol || '!', upper(symbol) FROM trades");
     let names: Vec<&str> = named.schema.fields().iter().map(|it| it.name().as_str()).collect();
-    assert_eq!(names, ["trades.symbol || Utf8(\"!\")", "upper(trades.symbol)"]);
+    assert_eq!(names, ["symbol || '!'", "upper(symbol)"]);
 }
 
 #[test]

@@ -10,9 +10,12 @@ use crate::statement;
 
 /// Gives the columns of `sql` the names that PostgreSQL gives them.
 pub(super) fn rename(sql: &str, columns: &mut [Column]) {
-    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let is_in_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let is_name = |name: &str| {
+        !name.starts_with(|letter: char| letter.is_ascii_digit()) && name.chars().all(is_in_name)
+    };
     // Most questions name all of their columns, and need not be read again.
-    if columns.iter().all(|column| column.name().chars().all(is_name)) {
+    if columns.iter().all(|column| is_name(column.name())) {
         return;
     }
     let names = names_of(sql).filter(|names| names.len() == columns.len());

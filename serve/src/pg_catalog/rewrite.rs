@@ -31,21 +31,17 @@ use super::recursion::name_columns;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
 use crate::pg::{array_elements, hex_digits};
+use crate::statement::ast_of_mut;
 
 /// Rewrites `statement` in place.
 pub(crate) fn rewrite(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(ast) => {
-            let mut names_catalog = false;
-            let _all = visit_relations(&**ast, |name| {
-                names_catalog |= catalog_table(name).is_some();
-                ControlFlow::<()>::Continue(())
-            });
-            let _all = ast.visit(&mut Rewriter { names_catalog });
-        }
-        Statement::Explain(explain) => rewrite(&mut explain.statement),
-        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
-    }
+    let Some(ast) = ast_of_mut(statement) else { return };
+    let mut names_catalog = false;
+    let _all = visit_relations(ast, |name| {
+        names_catalog |= catalog_table(name).is_some();
+        ControlFlow::<()>::Continue(())
+    });
+    let _all = ast.visit(&mut Rewriter { names_catalog });
 }
 
 struct Rewriter {

@@ -39,10 +39,11 @@ const DEPTH_MAX: usize = 1_000;
 pub const STACK_BYTES: usize = 32 << 20;
 
 /// The plan of `statement` as it stands.
-pub(crate) async fn plan_of(state: &SessionState, statement: Statement) -> Result<LogicalPlan> {
+pub(crate) async fn plan_of(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
     if names::parts_of(&statement) > PARTS_MAX {
         return Err(too_many_steps());
     }
+    columns::name_apart(&mut statement);
     let planning = OnLargeStack(Box::pin(state.statement_to_plan(statement)));
     let plan = planning.await.map_err(failed)?;
     statement::check(&plan)?;

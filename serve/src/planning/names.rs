@@ -9,17 +9,15 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 
+use crate::statement::ast_of;
+
 /// Queries and tables in `statement`, those behind a name counted wherever it stands.
 pub(super) fn parts_of(statement: &Statement) -> usize {
-    match statement {
-        Statement::Statement(ast) => {
-            let mut parts = Parts::default();
-            let _all = ast.visit(&mut parts);
-            parts.all
-        }
-        Statement::Explain(explain) => parts_of(&explain.statement),
-        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => 0,
+    let mut parts = Parts::default();
+    if let Some(ast) = ast_of(statement) {
+        let _all = ast.visit(&mut parts);
     }
+    parts.all
 }
 
 /// The queries that the visitor is in, from without inwards.
