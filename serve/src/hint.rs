@@ -198,7 +198,10 @@ fn of_schema(cause: &SchemaError) -> Error {
             let names: Vec<String> = valid_fields.iter().map(|it| it.name.clone()).collect();
             let message = format!("answer a query: there is no column {}", field.flat_name());
             let error = Error::bad_request("unknown_column", message);
-            error.with_hint(did_you_mean(&field.name, &names, "columns"))
+            error.with_hint(match &names[..] {
+                [] => "name the table that has it with FROM; texts are in single quotes".to_owned(),
+                names => did_you_mean(&field.name, names, "columns"),
+            })
         }
         SchemaError::AmbiguousReference { field } => Error::bad_request(
             "ambiguous_column",

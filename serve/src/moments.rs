@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use k2_sinks::{At, ColdPin, History, Lake, Moment, NoMoment};
 
@@ -33,6 +34,7 @@ impl Moments {
 
     /// The tables at `at`. `now` is the latest pin.
     pub(crate) async fn pin(&self, at: At, now: &ColdPin) -> Result<Arc<ColdPin>> {
+        check_past(&at)?;
         let history = now.history();
         let known = match &at {
             At::Tag(_) => None,
@@ -84,6 +86,20 @@ impl Moments {
             sum -= kept.pop_front().as_ref().map_or(0, files);
         }
     }
+}
+
+/// What is committed until a time that is still to come nobody knows: the answer would be another one
+/// each time.
+#[allow(clippy::disallowed_methods, reason = "commits have the time of this clock")]
+fn check_past(at: &At) -> Result<()> {
+    let At::Timestamp(time) = at else { return Ok(()) };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if u128::try_from(time.0).is_ok_and(|time| time > now.as_nanos()) {
+        let message = format!("answer a query as of {at}: that is still to come");
+        return Err(Error::bad_request("moment_ahead", message)
+            .with_hint("leave the moment out for what there is now"));
+    }
+    Ok(())
 }
 
 fn of_lake(error: k2_sinks::Error) -> Error {

@@ -130,12 +130,17 @@ struct Range {
     to: Option<Nanos>,
 }
 
+fn last(text: &str) -> anyhow::Result<std::time::Duration> {
+    let last = generate::duration(text)?;
+    if last.is_zero() { Err(anyhow::anyhow!("a time above 0, as 15m or 2h")) } else { Ok(last) }
+}
+
 #[derive(Args, Debug)]
 struct Window {
     #[command(flatten)]
     range: Range,
     /// The last 15m, 2h or 90s before the newest record of the symbol, which may be long ago
-    #[arg(long, value_name = "TIME", value_parser = generate::duration)]
+    #[arg(long, value_name = "TIME", value_parser = last)]
     #[arg(conflicts_with_all = ["from", "to"])]
     last: Option<std::time::Duration>,
 }

@@ -41,8 +41,9 @@ impl Kind {
 
 /// Looks for the names that `ask` has: an error if none of its symbols, or of its venues, is known,
 /// neither among the records nor to the instrument data; a warning in the `meta` of the answer of
-/// `rows` if some are not.
+/// `rows` if some are not. And at its times.
 pub(super) async fn check(ask: &Ask, rows: usize, meta: &mut Meta) -> Result<()> {
+    warn_of_times(ask, meta);
     let symbols = names_of(ask, ["symbol", "symbols"]);
     let venues = names_of(ask, ["venue", "venues"]);
     // Rows tell that the one name that was asked for is known.
@@ -97,6 +98,16 @@ fn warning(kind: Kind, unknown: &[&str], known: &BTreeSet<String>) -> String {
 fn nearest_to(name: &str, known: &BTreeSet<String>) -> String {
     let nearest = nearest(name, known.iter().map(String::as_str)).into_iter();
     nearest.take(NEAREST_MAX).collect::<Vec<_>>().join(", ")
+}
+
+/// Notes in `meta` that a time of `ask` is one of 1970, and what was probably meant.
+fn warn_of_times(ask: &Ask, meta: &mut Meta) {
+    let questions = std::iter::once(&ask.values).chain(ask.values.objects("queries"));
+    for (name, unit) in questions.flat_map(Values::mistaken_times) {
+        meta.warnings.push(format!(
+            "{name} is in nanoseconds, and so is a time of 1970; it looks like one in {unit}"
+        ));
+    }
 }
 
 /// Notes in `meta` that a symbol was asked for without its venue, and there are several `venues`.

@@ -160,6 +160,8 @@ fn a_moment_that_is_not_there_is_answered_with_one_that_is() {
     let early = refused(At::Timestamp(Nanos(0)));
     assert_eq!(early.code(), "unknown_snapshot");
     assert!(early.hint().unwrap().contains(&first.snapshot_id.to_string()), "{early}");
+    let ahead = refused(At::Timestamp(Nanos(i64::MAX)));
+    assert_eq!(ahead.code(), "moment_ahead");
     let tag = refused(At::Tag("eod".into()));
     assert_eq!(tag.code(), "unknown_tag");
     let named = ask(&engine, Request::new("SELECT * FROM trades AT (SNAPSHOT 1)")).unwrap_err();
