@@ -7,7 +7,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{Statement as Ast, visit_statements};
+use datafusion::sql::sqlparser::ast::{Query, Statement as Ast, Visit, Visitor, visit_statements};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -133,6 +133,7 @@ fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         (None, _) => Err(Error::bad_request("empty_query", "answer a query: it is empty")
             .with_hint("try SELECT * FROM latest_trade")),
         (Some(statement), 0) if writes(&statement) => Err(read_only()),
+        (Some(statement), 0) if locks(&statement) => Err(no_locks()),
         (Some(mut statement), 0) if is_question(&statement) => {
             rewrite(&mut statement);
             Ok(statement)
@@ -189,6 +190,26 @@ fn writes(statement: &Statement) -> bool {
     found.is_break()
 }
 
+/// Whether a statement, or a query within it, locks the rows that it reads: `FOR UPDATE`, `FOR SHARE`.
+fn locks(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => statement.visit(&mut Locks).is_break(),
+        Statement::Explain(explain) => locks(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => false,
+    }
+}
+
+/// Stops at the first query that locks rows.
+struct Locks;
+
+impl Visitor for Locks {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if query.locks.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
 fn changes_tables(statement: &Ast) -> bool {
     matches!(
         statement,
@@ -222,6 +243,10 @@ fn not_a_query() -> Error {
 
 fn read_only() -> Error {
     refused("this statement writes, and all tables are read-only here")
+}
+
+fn no_locks() -> Error {
+    refused("this statement locks rows, and all tables are read-only here")
 }
 
 fn refused(reason: &str) -> Error {
