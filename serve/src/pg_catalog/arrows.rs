@@ -1,5 +1,5 @@
 //! `vendor_data ->> 'M' = 'true'`: what a map has under a key, as PostgreSQL asks for a field of
-//! JSON.
+//! JSON. `->` is the same here, as what a map has are texts.
 //!
 //! The parser binds the arrow looser than comparisons, where PostgreSQL binds it tighter: it reads
 //! `vendor_data ->> ('M' = 'true')`. So the key is what stands first on the right, and the value
@@ -13,7 +13,11 @@ use super::rewrite::text_of;
 
 /// Replaces an arrow, and what hangs on its right, by the same with the value in it.
 pub(super) fn rewrite_arrow(expr: &mut Expr) {
-    let Expr::BinaryOp { left, op: BinaryOperator::LongArrow, right } = expr else { return };
+    let Expr::BinaryOp { left, op: BinaryOperator::LongArrow | BinaryOperator::Arrow, right } =
+        expr
+    else {
+        return;
+    };
     let key = leftmost(right);
     let sql = match text_of(key) {
         Some(_) => format!("({left})[{key}]"),

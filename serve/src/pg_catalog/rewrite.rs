@@ -114,7 +114,9 @@ impl VisitorMut for Rewriter {
             Expr::Collate { expr: inner, collation } if is_default_collation(collation) => {
                 *expr = (**inner).clone();
             }
-            Expr::BinaryOp { op: BinaryOperator::LongArrow, .. } => rewrite_arrow(expr),
+            Expr::BinaryOp { op: BinaryOperator::LongArrow | BinaryOperator::Arrow, .. } => {
+                rewrite_arrow(expr);
+            }
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 rewrite_escape(pattern, escape_char);
@@ -580,6 +582,7 @@ mod tests {
             ("NOT a ->> 'k' LIKE 'x' || '%'", "NOT (a)['k'] LIKE 'x' || '%'"),
             ("a ->> $1 = 'x'", "map_extract(a, $1)[1] = 'x'"),
             ("(a ->> 'k')::INT > 1", "((a)['k'])::INT > 1"),
+            ("a -> 'k' = 'x'", "(a)['k'] = 'x'"),
         ];
         for (filter, expected) in cases {
             let sql = |filter: &str| format!("SELECT 1 FROM t WHERE {filter}");
