@@ -82,11 +82,14 @@ impl std::error::Error for Told {}
 /// What the planner does not know, without the names that its own parts have.
 fn not_supported(message: &str) -> Error {
     let error = |what: &str| Error::bad_request("not_supported", format!("answer a query: {what}"));
-    if message.contains("OuterReferenceColumn") {
+    if message.contains("OuterReferenceColumn") || message.contains("undecorrelated Subquery") {
         return error(
             "a query within it needs columns of the one around it in a way that is not known",
         )
-        .with_hint("join the two, or use window functions over both");
+        .with_hint(
+            "join the two, and number the rows of the inner one: instead of LATERAL (… ORDER BY ts \
+             DESC LIMIT 1) keep those whose row_number() OVER (PARTITION BY … ORDER BY ts DESC) is 1",
+        );
     }
     if message.contains("JOIN operator") {
         return error("this kind of join is not known")
