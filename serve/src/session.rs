@@ -17,7 +17,7 @@ use crate::config::EngineConfig;
 use crate::functions::arithmetic::Operators;
 use crate::functions::exact::exact;
 use crate::functions::guarded::{GuardedLiterals, Guards, guarded};
-use crate::functions::{bar, twap, window};
+use crate::functions::{bar, postgresql, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
 use crate::rounding::Rounding;
@@ -49,6 +49,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     scalar.extend([Arc::new(window::window()), Arc::new(window::window_end())]);
     scalar.extend(pg_catalog::functions::all());
     scalar.extend(columns::functions());
+    scalar.extend(postgresql::scalars());
     let scalar = scalar.into_iter().map(guarded).collect();
     let aggregate = state.aggregate_functions().values().cloned();
     let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();

@@ -8,6 +8,7 @@ pub(crate) mod exact;
 pub(crate) mod finality;
 pub(crate) mod guarded;
 mod made;
+pub(crate) mod postgresql;
 mod totals;
 pub(crate) mod twap;
 pub(crate) mod window;
