@@ -281,7 +281,7 @@ fn type_name(oid: i64, modifier: Option<i64>) -> Option<String> {
 }
 
 /// A name as a question must write it.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let is_plain =
         name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_');
     if is_plain && !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() {

@@ -1,8 +1,10 @@
 //! Functions that PostgreSQL has and DataFusion has not, or has for floats alone.
 //!
 //! * `numbers` computes with decimals as decimals: prices stay exact.
+//! * `texts` has `format`, and what a text is quoted or digested by.
 
 mod numbers;
+mod texts;
 
 use std::sync::Arc;
 
@@ -10,5 +12,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 /// All that stand beside the functions of DataFusion, or in the place of one of them.
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {
-    numbers::all()
+    let mut all = numbers::all();
+    all.extend(texts::all());
+    all
 }
