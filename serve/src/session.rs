@@ -17,6 +17,7 @@ use crate::config::EngineConfig;
 use crate::functions::arithmetic::Operators;
 use crate::functions::exact::exact;
 use crate::functions::guarded::{GuardedLiterals, Guards, guarded};
+use crate::functions::postgresql::literals::Literals;
 use crate::functions::{bar, postgresql, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
@@ -38,6 +39,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_optimizer_rules(composed::rules())
+        .with_analyzer_rule(Arc::new(Literals))
         .with_analyzer_rule(Arc::new(Seconds))
         .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
         .with_analyzer_rule(Arc::new(Rounding::default()))

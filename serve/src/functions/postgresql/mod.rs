@@ -2,8 +2,11 @@
 //!
 //! * `numbers` computes with decimals as decimals: prices stay exact.
 //! * `texts` has `format`, and what a text is quoted or digested by.
+//! * `literals` reads texts as PostgreSQL does, and `spans` those that are intervals.
 
+pub(crate) mod literals;
 mod numbers;
+mod spans;
 mod texts;
 
 use std::sync::Arc;
