@@ -56,6 +56,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     let aggregate = state.aggregate_functions().values().cloned();
     let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();
     aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
+    aggregate.extend(postgresql::aggregates());
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
         vec![Arc::new(Operators), Arc::new(GuardedLiterals)];
     planners.extend(state.expr_planners().iter().cloned());

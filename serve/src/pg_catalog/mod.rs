@@ -8,12 +8,14 @@ mod arrows;
 mod counts;
 mod empty;
 pub(crate) mod functions;
+mod idioms;
 mod lists;
 mod live;
 mod numbers;
 mod patterns;
 mod recursion;
 pub(crate) mod rewrite;
+mod series;
 mod table;
 
 use std::sync::Arc;

@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::arrows::rewrite_arrow;
 use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
+use super::idioms::rewrite_idioms;
 use super::lists::{elements, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
 use super::patterns::{rewrite_escape, rewrite_similar};
@@ -41,6 +42,7 @@ pub(crate) fn rewrite(statement: &mut Statement) {
         names_catalog |= catalog_table(name).is_some();
         ControlFlow::<()>::Continue(())
     });
+    rewrite_idioms(ast);
     let _all = ast.visit(&mut Rewriter { names_catalog });
 }
 

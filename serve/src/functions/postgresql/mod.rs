@@ -2,20 +2,30 @@
 //!
 //! * `numbers` computes with decimals as decimals: prices stay exact.
 //! * `texts` has `format`, and what a text is quoted or digested by.
+//! * `series` has `generate_series` of whatever PostgreSQL takes.
+//! * `most` has the aggregate `mode`.
 //! * `literals` reads texts as PostgreSQL does, and `spans` those that are intervals.
 
 pub(crate) mod literals;
+mod most;
 mod numbers;
-mod spans;
+mod series;
+pub(crate) mod spans;
 mod texts;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+pub(crate) use most::MODE;
 
 /// All that stand beside the functions of DataFusion, or in the place of one of them.
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {
     let mut all = numbers::all();
     all.extend(texts::all());
+    all.push(series::series());
     all
+}
+
+pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    vec![most::mode()]
 }

@@ -1,0 +1,201 @@
+//! What PostgreSQL has a form of its own for, in the form that the planner knows.
+//!
+//! * Functions of another name: `every` is `bool_and`.
+//! * `percentile_disc(0.5) WITHIN GROUP (ORDER BY x)` is one of all values in their order, and
+//!   `mode() WITHIN GROUP (ORDER BY x)` a function of `x`.
+//! * Intervals with a time in them: `INTERVAL '1 day 02:30'`.
+//! * Functions that make rows (`series`).
+//!
+//! A column keeps the name that it has in PostgreSQL.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    Interval, ObjectName, OrderByExpr, Select, SelectItem, Statement, TableFactor, VisitMut,
+    VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::rewrite::{last_of, text, text_of};
+use super::series::{name_rows, rows_of};
+use crate::functions::postgresql::spans::{respelled, spelled};
+
+/// Says all of them in `statement` as the planner knows them.
+pub(super) fn rewrite_idioms(statement: &mut Statement) {
+    let _all = statement.visit(&mut Idioms);
+}
+
+struct Idioms;
+
+impl VisitorMut for Idioms {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let name = name_kept(expr).map(Ident::new);
+                    rows_of(expr);
+                    if let Some(alias) = name {
+                        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+                    }
+                }
+                SelectItem::ExprWithAlias { expr, .. } => rows_of(expr),
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        name_rows(table);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Interval(interval) => rewrite_interval(interval),
+            Expr::Function(function) => {
+                if let Some(other) = rewrite_function(function) {
+                    *expr = other;
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Functions, and what the planner calls them.
+const RENAMED: [(&str, &str); 3] =
+    [("every", "bool_and"), ("any_value", "min"), ("ceiling", "ceil")];
+const PERCENTILE: &str = "percentile_disc";
+const MODE: &str = crate::functions::postgresql::MODE;
+/// What makes rows where it is selected.
+pub(super) const SERIES: &str = "generate_series";
+
+/// The name of a column that is called otherwise below.
+fn name_kept(expr: &Expr) -> Option<String> {
+    let Expr::Function(function) = expr else { return None };
+    let name = last_of(&function.name);
+    let is_renamed = RENAMED.iter().any(|(known, _)| *known == name)
+        || name == SERIES
+        || ([PERCENTILE, MODE].contains(&&*name) && !function.within_group.is_empty());
+    is_renamed.then_some(name)
+}
+
+fn rewrite_function(function: &mut Function) -> Option<Expr> {
+    let name = last_of(&function.name);
+    if let Some((_, other)) = RENAMED.iter().find(|(known, _)| *known == name) {
+        function.name = ObjectName::from(vec![Ident::new(*other)]);
+        return None;
+    }
+    let [order] = &function.within_group[..] else { return None };
+    if function.over.is_some() {
+        return None;
+    }
+    match &*name {
+        PERCENTILE => percentile(function, order),
+        MODE => mode(function, order),
+        _ => None,
+    }
+}
+
+/// The first of the values in their order that has at least so great a part of them before it,
+/// itself included.
+fn percentile(function: &Function, order: &OrderByExpr) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(part))] = &list.args[..] else { return None };
+    let value = &order.expr;
+    let filter = match &function.filter {
+        Some(filter) => format!("({filter}) AND ({value}) IS NOT NULL"),
+        None => format!("({value}) IS NOT NULL"),
+    };
+    parsed(&format!(
+        "array_element(array_agg({value} ORDER BY {order}) FILTER (WHERE {filter}), \
+         CAST(greatest(1, ceil(({part}) * count({value}) FILTER (WHERE {filter}))) AS BIGINT))"
+    ))
+}
+
+/// Of those that most rows have the first one of the order is meant. That is the least one, unless the
+/// order goes down.
+fn mode(function: &Function, order: &OrderByExpr) -> Option<Expr> {
+    let is_up = order.options.asc != Some(false);
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if !is_up || !list.args.is_empty() {
+        return None;
+    }
+    let filter = function.filter.as_ref().map(|filter| format!(" FILTER (WHERE {filter})"));
+    parsed(&format!("{MODE}({}){}", order.expr, filter.unwrap_or_default()))
+}
+
+pub(super) fn parsed(sql: &str) -> Option<Expr> {
+    Parser::new(&GenericDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
+}
+
+/// `INTERVAL '1 day 02:30'`, and `INTERVAL '1 02:30' DAY TO MINUTE`.
+fn rewrite_interval(interval: &mut Interval) {
+    let Some(written) = text_of(&interval.value) else { return };
+    let has_precision =
+        interval.leading_precision.is_some() || interval.fractional_seconds_precision.is_some();
+    let spelled = match (&interval.leading_field, &interval.last_field) {
+        _ if has_precision => None,
+        (None, None) => respelled(written),
+        // `02:30` would be minutes and seconds then.
+        (Some(DateTimeField::Minute), Some(_)) => None,
+        (Some(_), Some(_)) => spelled(written),
+        (_, None) | (None, _) => None,
+    };
+    if let Some(spelled) = spelled {
+        *interval.value = text(&spelled);
+        (interval.leading_field, interval.last_field) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(sql: &str) -> String {
+        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).unwrap();
+        let mut statement = parser.parse_statement().unwrap();
+        rewrite_idioms(&mut statement);
+        statement.to_string()
+    }
+
+    #[test]
+    fn functions_have_the_names_that_the_planner_knows() {
+        let cases = [
+            ("SELECT every(a > 1) FROM t", "SELECT bool_and(a > 1) AS every FROM t"),
+            ("SELECT any_value(a) AS b FROM t", "SELECT min(a) AS b FROM t"),
+            ("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t", "SELECT mode(a) AS mode FROM t"),
+            (
+                "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a DESC) AS p FROM t",
+                "SELECT array_element(array_agg(a ORDER BY a DESC) FILTER (WHERE (a) IS NOT NULL), \
+                 CAST(greatest(1, CEIL((0.5) * count(a) FILTER (WHERE (a) IS NOT NULL))) AS BIGINT)) \
+                 AS p FROM t",
+            ),
+            ("SELECT price, max(price) FROM t", "SELECT price, max(price) FROM t"),
+        ];
+        for (sql, wanted) in cases {
+            assert_eq!(rewritten(sql), wanted);
+        }
+    }
+
+    #[test]
+    fn intervals_have_units() {
+        let cases = [
+            ("INTERVAL '1 day'", "INTERVAL '1 day'"),
+            ("INTERVAL '90' MINUTE", "INTERVAL '90' MINUTE"),
+            ("INTERVAL '02:30'", "INTERVAL '0 months 0 days 9000000000000 nanoseconds'"),
+            ("INTERVAL '1-2' YEAR TO MONTH", "INTERVAL '14 months 0 days 0 nanoseconds'"),
+            ("INTERVAL '02:30' MINUTE TO SECOND", "INTERVAL '02:30' MINUTE TO SECOND"),
+        ];
+        for (interval, wanted) in cases {
+            let sql = |interval: &str| format!("SELECT a + {interval} FROM t");
+            assert_eq!(rewritten(&sql(interval)), sql(wanted), "{interval}");
+        }
+    }
+}
