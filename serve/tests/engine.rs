@@ -1,6 +1,8 @@
 //! The engine against a job in miniature: live, at the seam, and over the tables alone.
 
 mod doors;
+#[path = "engine/functions.rs"]
+mod functions;
 #[path = "engine/pruning.rs"]
 mod pruning;
 mod support;
