@@ -9,6 +9,7 @@ use parquet::errors::ParquetError;
 
 use crate::catalog::SCHEMA;
 use crate::error::{Error, ErrorKind};
+use crate::functions::postgresql;
 
 /// What `error` is to the one who asked. `tables` are those that there are.
 pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error {
@@ -245,7 +246,8 @@ fn of_plan(message: &str, tables: &[String]) -> Error {
 /// The functions that a query may call, by name.
 fn function_names() -> &'static [String] {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let scalar = SessionStateDefaults::default_scalar_functions();
+        let mut scalar = SessionStateDefaults::default_scalar_functions();
+        scalar.extend(postgresql::scalars());
         let aggregate = SessionStateDefaults::default_aggregate_functions();
         let window = SessionStateDefaults::default_window_functions();
         let scalar = scalar.iter().map(|function| function.name().to_owned());

@@ -2,6 +2,7 @@
 //!
 //! * `FROM generate_series(1, 10) g`: an alias names the column too, where it names none itself.
 //! * `SELECT generate_series(1, 3)` has a row for each number. To the planner it is a list of them.
+//! * `WITH ORDINALITY` numbers the rows, which the planner refuses, or reads over.
 //! * What the planner makes rows of in `FROM` are literals of one type. Where they are not, the rows
 //!   are those of a list: `generate_series((SELECT min(ts) FROM trades), now(), '1 hour')`.
 
@@ -19,12 +20,15 @@ use crate::seconds::with_seconds;
 /// Names the column of a function that makes rows of one, in `FROM`.
 pub(super) fn name_rows(table: &mut TableFactor) {
     match table {
-        TableFactor::Table { name, args: Some(args), alias, .. } if last_of(name) == SERIES => {
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. }
+            if last_of(name) == SERIES =>
+        {
             bring_to_one_type(&mut args.args);
             name_column(alias.as_mut());
-            if !args.args.iter().all(is_literal) {
+            if *with_ordinality || !args.args.iter().all(is_literal) {
                 let listed: Vec<String> = args.args.iter().map(ToString::to_string).collect();
-                if let Some(rows) = rows_of_list(&listed.join(", "), alias.clone()) {
+                let list = format!("{SERIES}({})", listed.join(", "));
+                if let Some(rows) = rows_of_list(&list, SERIES, alias.clone(), *with_ordinality) {
                     *table = rows;
                 }
             }
@@ -32,10 +36,14 @@ pub(super) fn name_rows(table: &mut TableFactor) {
         TableFactor::Function { name, alias, .. } if last_of(name) == SERIES => {
             name_column(alias.as_mut());
         }
-        TableFactor::UNNEST { alias, array_exprs, with_offset: false, .. }
-            if array_exprs.len() == 1 =>
-        {
+        TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
+            let [list] = &array_exprs[..] else { return };
             name_column(alias.as_mut());
+            if *with_ordinality
+                && let Some(rows) = rows_of_list(&list.to_string(), "unnest", alias.clone(), true)
+            {
+                *table = rows;
+            }
         }
         _ => {}
     }
@@ -48,15 +56,30 @@ fn name_column(alias: Option<&mut TableAlias>) {
     }
 }
 
-/// The rows of a list, under an alias.
-fn rows_of_list(arguments: &str, alias: Option<TableAlias>) -> Option<TableFactor> {
-    let alias = alias.unwrap_or_else(|| TableAlias {
+/// The rows of a list under an alias, or under the name of the function that makes them; with their
+/// numbers behind them if it is asked for those.
+fn rows_of_list(
+    list: &str,
+    function: &str,
+    alias: Option<TableAlias>,
+    is_numbered: bool,
+) -> Option<TableFactor> {
+    let mut alias = alias.unwrap_or_else(|| TableAlias {
         explicit: true,
-        name: Ident::new(SERIES),
-        columns: vec![TableAliasColumnDef::from_name(SERIES)],
+        name: Ident::new(function),
+        columns: vec![TableAliasColumnDef::from_name(function)],
         at: None,
     });
-    let sql = format!("SELECT unnest({SERIES}({arguments})) AS rows_of_series");
+    let mut sql = format!("SELECT unnest({list}) AS rows_of_list");
+    if is_numbered {
+        if alias.columns.len() == 1 {
+            alias.columns.push(TableAliasColumnDef::from_name("ordinality"));
+        }
+        sql = format!(
+            "SELECT rows_of_list, CAST(row_number() OVER () AS BIGINT) AS number_of_row \
+             FROM ({sql}) AS rows_to_number"
+        );
+    }
     let parser = Parser::new(&GenericDialect {}).try_with_sql(&sql);
     let subquery = parser.and_then(|mut parser| parser.parse_query()).ok()?;
     Some(TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None })
@@ -216,11 +239,23 @@ mod tests {
             (
                 "generate_series((SELECT min(ts) FROM trades), now(), '1 hour') AS t",
                 "(SELECT unnest(generate_series((SELECT min(ts) FROM trades), now(), \
-                 INTERVAL '1 hour')) AS rows_of_series) AS t (t)",
+                 INTERVAL '1 hour')) AS rows_of_list) AS t (t)",
+            ),
+            (
+                "unnest(ARRAY[1, 2]) WITH ORDINALITY AS u",
+                "(SELECT rows_of_list, CAST(row_number() OVER () AS BIGINT) AS number_of_row FROM \
+                 (SELECT unnest(ARRAY[1, 2]) AS rows_of_list) AS rows_to_number) \
+                 AS u (u, ordinality)",
+            ),
+            (
+                "generate_series(1, 3) WITH ORDINALITY AS t (n, i)",
+                "(SELECT rows_of_list, CAST(row_number() OVER () AS BIGINT) AS number_of_row FROM \
+                 (SELECT unnest(generate_series(1, 3)) AS rows_of_list) AS rows_to_number) \
+                 AS t (n, i)",
             ),
             (
                 "generate_series(0, 1, 0.5)",
-                "(SELECT unnest(generate_series(0, 1, 0.5)) AS rows_of_series) \
+                "(SELECT unnest(generate_series(0, 1, 0.5)) AS rows_of_list) \
                  AS generate_series (generate_series)",
             ),
         ];

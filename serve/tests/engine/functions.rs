@@ -112,7 +112,7 @@ const LITERALS: [(&str, &str); 23] = [
     ("timestamp '2024-01-31 00:00:00' - '1-1'::interval = timestamp '2022-12-31 00:00:00'", "true"),
 ];
 
-const SERIES: [(&str, &str); 19] = [
+const SERIES: [(&str, &str); 22] = [
     (
         "(SELECT array_to_string(array_agg(g ORDER BY g), ',') FROM generate_series(1, 3) g)",
         "1,2,3",
@@ -159,6 +159,25 @@ const SERIES: [(&str, &str); 19] = [
         "(SELECT count(*) FROM generate_series((SELECT min(a) FROM (VALUES (timestamp '2024-08-09'), (timestamp '2024-08-11')) AS t(a)), timestamp '2024-08-12', '1 day') AS g)",
         "4",
     ),
+    (
+        "(SELECT array_to_string(array_agg(u || n ORDER BY n), ',') FROM unnest(ARRAY['b', 'a']) WITH ORDINALITY AS t(u, n))",
+        "b1,a2",
+    ),
+    ("(SELECT sum(ordinality) FROM generate_series(5, 7) WITH ORDINALITY)", "6"),
+    ("(SELECT sum(g * ordinality) FROM generate_series(5, 7) WITH ORDINALITY AS g)", "38"),
+];
+
+const TYPES: [(&str, &str); 10] = [
+    ("pg_typeof(1.5)", "numeric"),
+    ("pg_typeof(true)", "boolean"),
+    ("pg_typeof(1::bigint)", "bigint"),
+    ("pg_typeof(2.5::float8)", "double precision"),
+    ("pg_typeof('a'::text)", "text"),
+    ("pg_typeof(date '2024-08-09')", "date"),
+    ("pg_typeof(timestamp '2024-08-09 00:00:00')", "timestamp without time zone"),
+    ("pg_typeof(now())", "timestamp with time zone"),
+    ("pg_typeof(interval '1 day')", "interval"),
+    ("pg_typeof(ARRAY['a'::text])", "text[]"),
 ];
 
 const AGGREGATES: [(&str, &str); 14] = [
@@ -245,6 +264,11 @@ fn series_have_the_rows_of_postgresql() {
 #[test]
 fn aggregates_are_those_of_postgresql() {
     check(&AGGREGATES);
+}
+
+#[test]
+fn values_are_of_the_types_of_postgresql() {
+    check(&TYPES);
 }
 
 #[test]

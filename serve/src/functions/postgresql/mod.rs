@@ -3,7 +3,7 @@
 //! * `numbers` computes with decimals as decimals: prices stay exact.
 //! * `texts` has `format`, and what a text is quoted or digested by.
 //! * `series` has `generate_series` of whatever PostgreSQL takes.
-//! * `most` has the aggregate `mode`.
+//! * `most` has the aggregate `mode`, and `types` tells what a value is.
 //! * `literals` reads texts as PostgreSQL does, and `spans` those that are intervals.
 
 pub(crate) mod literals;
@@ -12,6 +12,7 @@ mod numbers;
 mod series;
 pub(crate) mod spans;
 mod texts;
+mod types;
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(crate) use most::MODE;
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {
     let mut all = numbers::all();
     all.extend(texts::all());
-    all.push(series::series());
+    all.extend([series::series(), types::type_of()]);
     all
 }
 
