@@ -6,7 +6,7 @@ use k2_serve::Request;
 use super::support::Job;
 use super::{answer, ask, live, rows, texts_of};
 
-const NUMBERS: [(&str, &str); 44] = [
+const NUMBERS: [(&str, &str); 50] = [
     ("mod(7, 3)", "1"),
     ("mod(-7, 3)", "-1"),
     ("mod(7.5, 2)", "1.5"),
@@ -44,6 +44,12 @@ const NUMBERS: [(&str, &str); 44] = [
     ("greatest(1.5, 2)", "2"),
     ("least(1.5, 2, -3.25)", "-3.25"),
     ("power(2.0, 3)", "8.0000000000000000"),
+    ("power(1.05, 2)", "1.1025000000000000"),
+    ("power(0.5, 2)", "0.2500000000000000"),
+    ("power(2.5, 4)", "39.0625000000000000"),
+    ("power(4, 0.5)", "2.0000000000000000"),
+    ("power(2, 10)", "1024"),
+    ("power(2.0, -2)", "0.2500000000000000"),
     ("width_bucket(5.35, 0.024, 10.06, 5)", "3"),
     ("width_bucket(5.35, 10.06, 0.024, 5)", "3"),
     ("width_bucket(-1, 0, 10, 5)", "0"),

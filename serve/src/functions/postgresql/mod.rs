@@ -1,6 +1,6 @@
 //! Functions that PostgreSQL has and DataFusion has not, or has for floats alone.
 //!
-//! * `numbers` computes with decimals as decimals: prices stay exact.
+//! * `numbers` computes with decimals as decimals: prices stay exact. `powers` are floats.
 //! * `texts` has `format`, and what a text is quoted or digested by.
 //! * `series` has `generate_series` of whatever PostgreSQL takes.
 //! * `most` has the aggregate `mode`, and `types` tells what a value is.
@@ -9,6 +9,7 @@
 pub(crate) mod literals;
 mod most;
 mod numbers;
+mod powers;
 mod series;
 pub(crate) mod spans;
 mod texts;
@@ -23,7 +24,7 @@ pub(crate) use most::MODE;
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {
     let mut all = numbers::all();
     all.extend(texts::all());
-    all.extend([series::series(), types::type_of()]);
+    all.extend([powers::power(), series::series(), types::type_of()]);
     all
 }
 
