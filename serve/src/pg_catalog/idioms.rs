@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Interval, ObjectName, OrderByExpr, Select, SelectItem, Statement, TableFactor, VisitMut,
-    VisitorMut,
+    Interval, ObjectName, OrderByExpr, Select, SelectItem, Statement, TableFactor, UnaryOperator,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -57,6 +57,11 @@ impl VisitorMut for Idioms {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Interval(interval) => rewrite_interval(interval),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
+                if let Some(negated) = negated(inner) {
+                    *expr = negated;
+                }
+            }
             Expr::Function(function) => {
                 if let Some(other) = rewrite_function(function) {
                     *expr = other;
@@ -154,6 +159,16 @@ fn rewrite_interval(interval: &mut Interval) {
     }
 }
 
+/// The opposite of an interval: the planner would take the sign for that of its first number alone.
+fn negated(interval: &Expr) -> Option<Expr> {
+    let Expr::Interval(interval) = interval else { return None };
+    if interval.leading_field.is_some() {
+        return None;
+    }
+    let negated = spelled(&format!("{} ago", text_of(&interval.value)?))?;
+    Some(Expr::Interval(Interval { value: Box::new(text(&negated)), ..interval.clone() }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,9 +204,14 @@ mod tests {
         let cases = [
             ("INTERVAL '1 day'", "INTERVAL '1 day'"),
             ("INTERVAL '90' MINUTE", "INTERVAL '90' MINUTE"),
-            ("INTERVAL '02:30'", "INTERVAL '0 months 0 days 9000000000000 nanoseconds'"),
-            ("INTERVAL '1-2' YEAR TO MONTH", "INTERVAL '14 months 0 days 0 nanoseconds'"),
+            ("INTERVAL '02:30'", "INTERVAL '0 months 0 days 9000 seconds 0 nanoseconds'"),
+            ("INTERVAL '1-2' YEAR TO MONTH", "INTERVAL '14 months 0 days 0 seconds 0 nanoseconds'"),
             ("INTERVAL '02:30' MINUTE TO SECOND", "INTERVAL '02:30' MINUTE TO SECOND"),
+            (
+                "(-INTERVAL '1 day 2 hours')",
+                "(INTERVAL '0 months -1 days -7200 seconds 0 nanoseconds')",
+            ),
+            ("(-INTERVAL '90' MINUTE)", "(-INTERVAL '90' MINUTE)"),
         ];
         for (interval, wanted) in cases {
             let sql = |interval: &str| format!("SELECT a + {interval} FROM t");

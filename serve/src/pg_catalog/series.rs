@@ -234,7 +234,7 @@ mod tests {
                 "generate_series(DATE '2024-08-09', '2024-08-10', '02:30') AS t",
                 "generate_series(CAST('2024-08-09' AS TIMESTAMPTZ), \
                  CAST('2024-08-10' AS TIMESTAMPTZ), \
-                 INTERVAL '0 months 0 days 9000000000000 nanoseconds') AS t (t)",
+                 INTERVAL '0 months 0 days 9000 seconds 0 nanoseconds') AS t (t)",
             ),
             (
                 "generate_series((SELECT min(ts) FROM trades), now(), '1 hour') AS t",

@@ -89,7 +89,7 @@ const TEXTS: [(&str, &str); 27] = [
     ("starts_with('abc', 'ab')", "true"),
 ];
 
-const LITERALS: [(&str, &str); 23] = [
+const LITERALS: [(&str, &str); 25] = [
     ("' 12 '::int + 1", "13"),
     ("'\t1.5 '::numeric * 2", "3.0"),
     ("' 2.5'::float8 * 2", "5"),
@@ -111,6 +111,8 @@ const LITERALS: [(&str, &str); 23] = [
     ("interval '-1 day 02:30' = interval '-1 days 150 minutes'", "true"),
     ("interval '1h30m' = interval '90 minutes'", "true"),
     ("'5'::interval = interval '5 seconds'", "true"),
+    ("-interval '1 day 02:30' = interval '-1 days -150 minutes'", "true"),
+    ("-interval '1 day 2 hours' = interval '-1 days -2 hours'", "true"),
     (
         "timestamp '2024-01-31 00:00:00' + interval '1 day 02:30' = timestamp '2024-02-01 02:30:00'",
         "true",

@@ -85,7 +85,7 @@ mod tests {
             (" 2024-08-09", DataType::Date32, Some("2024-08-09")),
             ("12", DataType::Int64, None),
             (" a ", DataType::Utf8, None),
-            ("02:30", span.clone(), Some("0 months 0 days 9000000000000 nanoseconds")),
+            ("02:30", span.clone(), Some("0 months 0 days 9000 seconds 0 nanoseconds")),
             ("1 day", span, None),
         ];
         for (text, kind, wanted) in cases {

@@ -9,7 +9,8 @@ const MONTHS_OF_YEAR: i128 = 12;
 const DAYS_OF_WEEK: i128 = 7;
 /// As PostgreSQL counts the days of a part of a month.
 const DAYS_OF_MONTH: i128 = 30;
-const NANOS_OF_SECOND: i128 = 1_000_000_000;
+const NANOS_IN_SECOND: i64 = 1_000_000_000;
+const NANOS_OF_SECOND: i128 = NANOS_IN_SECOND as i128;
 const NANOS_OF_MINUTE: i128 = 60 * NANOS_OF_SECOND;
 const NANOS_OF_HOUR: i128 = 60 * NANOS_OF_MINUTE;
 const NANOS_OF_DAY: i128 = 24 * NANOS_OF_HOUR;
@@ -32,7 +33,8 @@ pub(crate) fn spelled(text: &str) -> Option<String> {
     let Span { months, days, nanos } = Span::read(text)?;
     let (months, days) = (i32::try_from(months).ok()?, i32::try_from(days).ok()?);
     let nanos = i64::try_from(nanos).ok()?;
-    Some(format!("{months} months {days} days {nanos} nanoseconds"))
+    let (seconds, nanos) = (nanos / NANOS_IN_SECOND, nanos % NANOS_IN_SECOND);
+    Some(format!("{months} months {days} days {seconds} seconds {nanos} nanoseconds"))
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -258,12 +260,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_spelled_is_read_again() {
+        let spelled_once = spelled("1 mon -3 days 04:05:06.789").unwrap();
+        assert_eq!(spelled_once, "1 months -3 days 14706 seconds 789000000 nanoseconds");
+        assert_eq!(spelled(&spelled_once), Some(spelled_once.clone()));
+        let negated = spelled(&format!("{spelled_once} ago")).unwrap();
+        assert_eq!(negated, "-1 months 3 days -14706 seconds -789000000 nanoseconds");
+    }
+
+    #[test]
     fn what_the_kernels_can_read_stays_as_it_is() {
         assert_eq!(respelled("1 day"), None);
         assert_eq!(respelled("1 day 2 hours 3.5 minutes"), None);
         assert_eq!(respelled("nonsense"), None);
         let spelled = respelled("1 day 02:30").unwrap();
-        assert_eq!(spelled, "0 months 1 days 9000000000000 nanoseconds");
+        assert_eq!(spelled, "0 months 1 days 9000 seconds 0 nanoseconds");
         let read = parse_interval_month_day_nano(&spelled).unwrap();
         assert_eq!((read.months, read.days, read.nanoseconds), (0, 1, 9_000_000_000_000));
     }
