@@ -7,7 +7,8 @@
 //! rounded, half away from zero.
 //!
 //! Whole numbers of DataFusion wrap: `9223372036854775807 + 1` is a negative number. Here that is
-//! refused. And a day moved by an interval loses its hours, which here makes a moment.
+//! refused. And a day moved by an interval loses its hours, which here makes a moment. An interval
+//! times a number is an interval (`times`), which to DataFusion is nothing.
 //!
 //! `^` is PostgreSQL's power, and binds closer than `*`; to DataFusion it is an exclusive or, and does
 //! not. So it is refused, with what to write for it.
@@ -27,6 +28,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::times::scaled;
 use crate::error::Error;
 
 /// Digits of a decimal of 128 bits, and of 256.
@@ -60,8 +62,9 @@ impl ExprPlanner for Operators {
                 let operands = vec![expr.left, expr.right];
                 return Ok(PlannerResult::Planned(Expr::ScalarFunction(operation.call(operands))));
             }
-            if let Some(moved) = moved_date(&expr, &left, &right) {
-                return Ok(PlannerResult::Planned(moved));
+            let planned = moved_date(&expr, &left, &right);
+            if let Some(planned) = planned.or_else(|| scaled(&expr, &left, &right)) {
+                return Ok(PlannerResult::Planned(planned));
             }
         }
         let scale = |expr: &Expr| type_of(expr).as_ref().and_then(Scale::of);

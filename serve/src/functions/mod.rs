@@ -9,6 +9,7 @@ pub(crate) mod finality;
 pub(crate) mod guarded;
 mod made;
 pub(crate) mod postgresql;
+pub(crate) mod times;
 mod totals;
 pub(crate) mod twap;
 pub(crate) mod window;

@@ -1,0 +1,54 @@
+//! Times as PostgreSQL has them, where DataFusion has them otherwise or not at all.
+//!
+//! A session is in UTC always, so a moment reads as its time there. `extract` keeps fractions,
+//! `AT TIME ZONE` moves clocks, `to_char` takes the patterns of PostgreSQL; the rest is what
+//! PostgreSQL has beyond that. What a function of DataFusion does right is still left to it, and so
+//! is what the optimiser knows of it.
+
+mod spans;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array};
+use arrow_cast::cast;
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+
+pub(crate) use spans::scaled;
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// How many of `unit` a second has.
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => NANOS_PER_SECOND,
+    }
+}
+
+/// What each value counts, in the unit of its type; a date counts days.
+fn counts(array: &ArrayRef) -> Result<Int64Array> {
+    Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+fn out_of_range() -> DataFusionError {
+    ArrowError::ArithmeticOverflow("a time is out of range".to_owned()).into()
+}
+
+/// How many rows a call is for, and whether one value answers for all of them.
+fn rows_of(call: &ScalarFunctionArgs) -> (usize, bool) {
+    let is_constant = call.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+    (if is_constant { 1 } else { call.number_rows }, is_constant)
+}
+
+fn answered(array: &ArrayRef, is_constant: bool) -> Result<ColumnarValue> {
+    Ok(if is_constant {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(array, 0)?)
+    } else {
+        ColumnarValue::Array(array.clone())
+    })
+}
