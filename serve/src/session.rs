@@ -18,7 +18,7 @@ use crate::functions::arithmetic::Operators;
 use crate::functions::exact::exact;
 use crate::functions::guarded::{GuardedLiterals, Guards, guarded};
 use crate::functions::postgresql::literals::Literals;
-use crate::functions::{bar, postgresql, twap, window};
+use crate::functions::{bar, postgresql, times, twap, window};
 use crate::memory::QueryMemory;
 use crate::pg_catalog;
 use crate::rounding::Rounding;
@@ -52,13 +52,13 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     scalar.extend(pg_catalog::functions::all());
     scalar.extend(columns::functions());
     scalar.extend(postgresql::scalars());
-    let scalar = scalar.into_iter().map(guarded).collect();
+    let scalar = times::with_times(scalar).into_iter().map(guarded).collect();
     let aggregate = state.aggregate_functions().values().cloned();
     let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();
     aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
     aggregate.extend(postgresql::aggregates());
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(Operators), Arc::new(GuardedLiterals)];
+        vec![Arc::new(Operators), Arc::new(GuardedLiterals), Arc::new(times::Extracts)];
     planners.extend(state.expr_planners().iter().cloned());
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_expr_planners(planners)

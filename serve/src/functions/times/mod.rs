@@ -5,7 +5,10 @@
 //! PostgreSQL has beyond that. What a function of DataFusion does right is still left to it, and so
 //! is what the optimiser knows of it.
 
+mod extract;
 mod spans;
+
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -13,12 +16,65 @@ use arrow_array::{ArrayRef, Int64Array};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
+pub(crate) use extract::Extracts;
 pub(crate) use spans::scaled;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// `functions` with those of times as PostgreSQL has them.
+pub(crate) fn with_times(functions: Vec<Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
+    let own = vec![extract::date_part()];
+    let is_kept = |function: &Arc<ScalarUDF>| own.iter().all(|it| it.name() != function.name());
+    let mut all: Vec<Arc<ScalarUDF>> = functions.into_iter().filter(is_kept).collect();
+    all.extend(own);
+    all
+}
+
+/// What a text calls a part of a time, as `extract` and `date_trunc` take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Microsecond,
+    Millisecond,
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+    Decade,
+    Century,
+    Millennium,
+}
+
+impl Unit {
+    fn named(name: &str) -> Option<Self> {
+        Some(match &*name.to_lowercase() {
+            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
+                Self::Microsecond
+            }
+            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" => {
+                Self::Millisecond
+            }
+            "s" | "sec" | "secs" | "second" | "seconds" => Self::Second,
+            "m" | "min" | "mins" | "minute" | "minutes" => Self::Minute,
+            "h" | "hr" | "hrs" | "hour" | "hours" => Self::Hour,
+            "d" | "day" | "days" => Self::Day,
+            "w" | "week" | "weeks" => Self::Week,
+            "mon" | "mons" | "month" | "months" => Self::Month,
+            "qtr" | "quarter" => Self::Quarter,
+            "y" | "yr" | "yrs" | "year" | "years" => Self::Year,
+            "dec" | "decs" | "decade" | "decades" => Self::Decade,
+            "c" | "cent" | "century" | "centuries" => Self::Century,
+            "mil" | "mils" | "millennium" | "millennia" | "millenium" => Self::Millennium,
+            _ => return None,
+        })
+    }
+}
 
 /// How many of `unit` a second has.
 fn per_second(unit: TimeUnit) -> i64 {
@@ -51,4 +107,12 @@ fn answered(array: &ArrayRef, is_constant: bool) -> Result<ColumnarValue> {
     } else {
         ColumnarValue::Array(array.clone())
     })
+}
+
+/// The text of a constant.
+fn text_of(value: &ColumnarValue) -> Option<&str> {
+    match value {
+        ColumnarValue::Scalar(scalar) => scalar.try_as_str().flatten(),
+        ColumnarValue::Array(_) => None,
+    }
 }
