@@ -51,8 +51,20 @@ fn of_shared(shared: &DataFusionError, tables: &[String]) -> Error {
         DataFusionError::ObjectStore(cause) => unreadable(Told(cause.to_string())),
         DataFusionError::IoError(cause) => unreadable(Told(cause.to_string())),
         DataFusionError::ParquetError(cause) => of_parquet_text(cause.to_string()),
-        DataFusionError::External(cause) => of_function(&**cause),
+        DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
+            Some(own) => copied(own),
+            None => of_function(&**cause),
+        },
         other => Error::internal(format!("answer a query: {other}")),
+    }
+}
+
+/// An error of ours that several tasks share, but for what it came from.
+fn copied(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.code(), error.message());
+    match error.hint() {
+        Some(hint) => copy.with_hint(hint),
+        None => copy,
     }
 }
 

@@ -60,7 +60,7 @@ fn state_of(error: &Error) -> &'static str {
         "starting" => "57P03",
         "too_busy" => "53300",
         "rate_limited" => "53400",
-        "invalid_setting" => "22023",
+        "invalid_setting" | "unknown_time_zone" => "22023",
         "no_key" | "unknown_key" | "revoked_key" => "28P01",
         "out_of_scope" => "42501",
         _ => match error.kind() {

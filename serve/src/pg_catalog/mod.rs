@@ -17,6 +17,7 @@ mod recursion;
 pub(crate) mod rewrite;
 mod series;
 mod table;
+mod times;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //!
 //! * Names: `pg_class` is found without its schema, functions and types are with theirs.
 //! * Numbers: `'trades'::regclass` is the number of the table.
+//! * Times: `ts AT TIME ZONE 'Europe/Berlin'` is `timezone('Europe/Berlin', ts)`.
 //! * Lists: `symbol = ANY('{a,b}')`, which drivers send for a list, is `symbol IN ('a', 'b')`, and
 //!   so prunes as that does.
 //! * A part of a question that reads a table which never has a row is a part without rows. It is
@@ -29,6 +30,7 @@ use super::lists::{elements, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
 use super::patterns::{rewrite_escape, rewrite_similar};
 use super::recursion::name_columns;
+use super::times::rewrite_zone;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
 use crate::pg::{array_elements, hex_digits};
@@ -119,6 +121,7 @@ impl VisitorMut for Rewriter {
             Expr::BinaryOp { op: BinaryOperator::LongArrow | BinaryOperator::Arrow, .. } => {
                 rewrite_arrow(expr);
             }
+            Expr::AtTimeZone { .. } => rewrite_zone(expr),
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 rewrite_escape(pattern, escape_char);
@@ -270,6 +273,7 @@ pub(crate) fn name_of(expr: &Expr) -> String {
         Expr::Function(function) => last_of(&function.name),
         Expr::Cast { expr, .. } | Expr::Nested(expr) => name_of(expr),
         Expr::Case { .. } => "case".to_owned(),
+        Expr::Extract { .. } => "extract".to_owned(),
         _ => "?column?".to_owned(),
     }
 }
@@ -591,6 +595,18 @@ mod tests {
             assert_eq!(rewritten(&sql(filter)), sql(expected), "{filter}");
         }
         assert_eq!(rewritten("SELECT '\\x00fF'::bytea"), "SELECT X'00fF'");
+    }
+
+    #[test]
+    fn clocks_of_other_zones_are_those_of_a_function() {
+        let cases = [
+            ("ts AT TIME ZONE 'Europe/Berlin'", "timezone('Europe/Berlin', ts)"),
+            ("ts AT TIME ZONE 'UTC' AT TIME ZONE z", "timezone(z, timezone('UTC', ts))"),
+            ("extract(HOUR FROM ts AT TIME ZONE 'UTC')", "EXTRACT(HOUR FROM timezone('UTC', ts))"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(rewritten(&format!("SELECT {sql}")), format!("SELECT {expected}"), "{sql}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn drivers(doors: &Doors, key: Option<&str>, questions: &[Value]) -> Option<Vec<
 
 pub const VALUES: &str = "SELECT CAST(58000.12 AS DECIMAL(38, 12)) AS price, \
     arrow_cast(1723161600123456, 'Timestamp(Microsecond, Some(\"UTC\"))') AS moment, \
-    to_timestamp_nanos(1723161600123456789) AT TIME ZONE 'UTC' AS exact, \
+    arrow_cast(1723161600123456789, 'Timestamp(Nanosecond, Some(\"UTC\"))') AS exact, \
     make_array('@', 'F,I', NULL) AS conditions, X'00ff' AS raw, 7 AS number, true AS flag, \
     'it''s' AS text, NULL AS nothing, CAST(1.5 AS DOUBLE) AS float, DATE '2024-08-09' AS day, \
     MAP {'m': 'true'} AS pairs, -0.000000000001 AS small";

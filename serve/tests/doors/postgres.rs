@@ -18,7 +18,7 @@ fn psycopg(doors: &Doors, questions: &[Value]) -> Option<Vec<Value>> {
 }
 
 const VALUES: &str = "SELECT CAST(58000.12 AS DECIMAL(38, 12)) AS price, \
-    to_timestamp_micros(1723161600123456) AT TIME ZONE 'UTC' AS moment, \
+    arrow_cast(1723161600123456, 'Timestamp(Microsecond, Some(\"UTC\"))') AS moment, \
     make_array('@', 'F,I', NULL) AS conditions, X'00ff' AS raw, 7 AS number, true AS flag, \
     'it''s' AS text, NULL AS nothing, CAST(1.5 AS DOUBLE) AS float, DATE '2024-08-09' AS day, \
     INTERVAL '1 month 2 days 3 seconds' AS span, -0.000000000001 AS small";

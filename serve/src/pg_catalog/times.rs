@@ -1,0 +1,35 @@
+//! `ts AT TIME ZONE zone` is `timezone(zone, ts)`, as it is in PostgreSQL: the planner takes it for a
+//! cast, which moves no clock.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName,
+};
+
+pub(super) fn rewrite_zone(expr: &mut Expr) {
+    let Expr::AtTimeZone { timestamp, time_zone } = expr else { return };
+    let arguments = vec![(**time_zone).clone(), (**timestamp).clone()];
+    *expr = call("timezone", arguments);
+}
+
+fn call(function: &str, arguments: Vec<Expr>) -> Expr {
+    let list = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: arguments.into_iter().map(argument).collect(),
+        clauses: Vec::new(),
+    };
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(function)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn argument(expr: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+}
