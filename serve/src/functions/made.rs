@@ -12,8 +12,8 @@ use k2_model::time::NANOS_PER_DAY;
 
 /// What an element of a list takes at least.
 const ELEMENT_BYTES: f64 = 8.0;
-/// What a sign of a time's format stands for at most, as a month's name does.
-const LETTERS_OF_SIGN: f64 = 5.0;
+/// What a sign of a time's format stands for at most, as the number of a day of astronomers does.
+const LETTERS_OF_SIGN: f64 = 7.0;
 /// No month is shorter.
 const DAYS_OF_MONTH: f64 = 28.0;
 

@@ -6,7 +6,11 @@
 //! is what the optimiser knows of it.
 
 mod extract;
+mod numbers;
+mod patterns;
+mod readings;
 mod spans;
+mod texts;
 mod truncated;
 mod zones;
 
@@ -31,7 +35,8 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 /// `functions` with those of times as PostgreSQL has them.
 pub(crate) fn with_times(functions: Vec<Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
-    let own = vec![extract::date_part(), truncated::date_trunc(), zones::timezone()];
+    let own =
+        vec![extract::date_part(), truncated::date_trunc(), texts::to_char(), zones::timezone()];
     let is_kept = |function: &Arc<ScalarUDF>| own.iter().all(|it| it.name() != function.name());
     let mut all: Vec<Arc<ScalarUDF>> = functions.into_iter().filter(is_kept).collect();
     all.extend(own);
