@@ -30,7 +30,7 @@ use super::lists::{elements, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
 use super::patterns::{rewrite_escape, rewrite_similar};
 use super::recursion::name_columns;
-use super::times::rewrite_zone;
+use super::times::{rewrite_age, rewrite_zone};
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
 use crate::pg::{array_elements, hex_digits};
@@ -110,6 +110,7 @@ impl VisitorMut for Rewriter {
         match expr {
             Expr::Function(function) => {
                 rewrite_function(function);
+                rewrite_age(function);
                 // A length has a sign in PostgreSQL, and so it goes with other numbers.
                 if last_of(&function.name) == "array_length" {
                     *expr = cast(expr.clone(), DataType::BigInt(None));
@@ -603,6 +604,8 @@ mod tests {
             ("ts AT TIME ZONE 'Europe/Berlin'", "timezone('Europe/Berlin', ts)"),
             ("ts AT TIME ZONE 'UTC' AT TIME ZONE z", "timezone(z, timezone('UTC', ts))"),
             ("extract(HOUR FROM ts AT TIME ZONE 'UTC')", "EXTRACT(HOUR FROM timezone('UTC', ts))"),
+            ("age(ts)", "age(current_date(), ts)"),
+            ("age(a, b)", "age(a, b)"),
         ];
         for (sql, expected) in cases {
             assert_eq!(rewritten(&format!("SELECT {sql}")), format!("SELECT {expected}"), "{sql}");

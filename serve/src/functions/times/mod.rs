@@ -5,9 +5,13 @@
 //! PostgreSQL has beyond that. What a function of DataFusion does right is still left to it, and so
 //! is what the optimiser knows of it.
 
+mod age;
+mod buckets;
 mod extract;
 mod numbers;
+mod parts;
 mod patterns;
+mod present;
 mod readings;
 mod spans;
 mod texts;
@@ -35,8 +39,17 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 /// `functions` with those of times as PostgreSQL has them.
 pub(crate) fn with_times(functions: Vec<Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
-    let own =
-        vec![extract::date_part(), truncated::date_trunc(), texts::to_char(), zones::timezone()];
+    let mut own = vec![
+        extract::date_part(),
+        truncated::date_trunc(),
+        texts::to_char(),
+        zones::timezone(),
+        age::age(),
+        buckets::time_bucket(),
+        parts::make_timestamp(),
+        parts::make_timestamptz(),
+    ];
+    own.extend(present::all());
     let is_kept = |function: &Arc<ScalarUDF>| own.iter().all(|it| it.name() != function.name());
     let mut all: Vec<Arc<ScalarUDF>> = functions.into_iter().filter(is_kept).collect();
     all.extend(own);
