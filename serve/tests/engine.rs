@@ -8,6 +8,8 @@ mod pruning;
 mod support;
 #[path = "engine/time_travel.rs"]
 mod time_travel;
+#[path = "engine/times.rs"]
+mod times;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
