@@ -179,6 +179,17 @@ const VALUES: &[&str] = &[
     "md5(symbol)",
     "to_char(ts, '%Q')",
     "extract(century FROM ts)",
+    "extract(epoch FROM ts) * ts_event",
+    "ts AT TIME ZONE 'Europe/Berlin'",
+    "ts AT TIME ZONE symbol",
+    "date_trunc('week', ts, 'Asia/Tokyo')",
+    "to_char(ts, symbol)",
+    "to_char(price, '9G990D99')",
+    "to_char(INTERVAL '1 day' * price, 'DD HH24:MI')",
+    "INTERVAL '1 month' / quantity",
+    "age(ts)",
+    "time_bucket('0 seconds', ts)",
+    "make_timestamp(trade_id, 1, 1, 0, 0, price)",
 ];
 
 const SOURCES: &[&str] = &[
