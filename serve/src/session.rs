@@ -42,7 +42,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
         .with_analyzer_rule(Arc::new(Literals))
         .with_analyzer_rule(Arc::new(Seconds))
         .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
-        .with_analyzer_rule(Arc::new(Rounding::default()))
+        .with_analyzer_rule(Arc::new(Rounding))
         .with_analyzer_rule(Arc::new(Guards))
         .build();
     // Files are read through tables alone.

@@ -697,7 +697,8 @@ fn quotients_and_products_fit_wherever_their_result_does() {
         ("2147483647::int4 + 1::int4".to_owned(), "overflow"),
         ("300::int2 * 300::int2".to_owned(), "overflow"),
         (
-            "max(value) * 5000000000 FROM generate_series(1, 5000000000, 999999999)".to_owned(),
+            "max(value) * 5000000000 FROM generate_series(1, 5000000000, 999999999) AS t (value)"
+                .to_owned(),
             "overflow",
         ),
         (format!("{} * {two} / 0.000000000001", decimal("1e25")), "overflow"),
@@ -771,6 +772,23 @@ fn what_becomes_a_whole_number_is_rounded() {
     let of_columns = "SELECT (x * 2)::int::text AS x FROM (VALUES (1.24), (1.26)) AS t (x) \
                       WHERE (x * 10)::int > 12 GROUP BY (x * 2)::int";
     assert_eq!(texts_of(&engine, of_columns), ["3"]);
+    let prices = "(VALUES (1.234::decimal(38,12)), (1.236), (1.25)) AS t (price)";
+    for (condition, found) in [
+        ("price::numeric(10, 2) = 1.23", "1"),
+        ("price::numeric(10, 1) > 1.2", "1"),
+        ("price::int = 1", "3"),
+        ("price::int IN (1, 2)", "3"),
+        ("price::numeric(38, 12) = 1.25", "1"),
+    ] {
+        let sql = format!("SELECT count(*)::text AS x FROM {prices} WHERE {condition}");
+        assert_eq!(texts_of(&engine, &sql), [found], "{condition}");
+    }
+    let times = "(VALUES (TIMESTAMP '2024-08-09 12:00:00.4'), (TIMESTAMP '2024-08-09 11:59:59.6'), \
+                 (TIMESTAMP '2024-08-09 12:00:00.5')) AS t (at)";
+    let sql = format!(
+        "SELECT count(*)::text AS x FROM {times} WHERE at::timestamp(0) = '2024-08-09 12:00'"
+    );
+    assert_eq!(texts_of(&engine, &sql), ["2"]);
     let refused = ask(&engine, Request::new("SELECT 'nan'::float8::int")).unwrap_err();
     assert_eq!(refused.code(), "cannot_compute", "{refused}");
 }
