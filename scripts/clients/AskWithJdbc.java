@@ -169,7 +169,7 @@ public class AskWithJdbc {
         try (Statement statement = connection.createStatement();
                 Statement other = connection.createStatement()) {
             statement.setFetchSize(10_000);
-            ResultSet found = statement.executeQuery("SELECT value FROM generate_series(1, 200000)");
+            ResultSet found = statement.executeQuery("SELECT value FROM generate_series(1, 200000) AS t (value)");
             while (found.next()) {
                 sum += found.getLong(1);
                 if (found.getRow() == 100_000) other.executeQuery("SELECT 1").close();
@@ -200,7 +200,7 @@ public class AskWithJdbc {
         check(told.size() == wrong.size() && connection.isValid(5), told);
         try (Statement statement = connection.createStatement()) {
             statement.setQueryTimeout(1);
-            statement.executeQuery("SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11");
+            statement.executeQuery("SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.a % 7 = b.b % 11");
             throw new AssertionError("it was not cancelled");
         } catch (SQLException error) {
             check("57014".equals(error.getSQLState()), error);

@@ -1,6 +1,7 @@
 //! Functions that make rows: `generate_series` and `unnest`.
 //!
 //! * `FROM generate_series(1, 10) g`: an alias names the column too, where it names none itself.
+//!   Without an alias both have the name of the function.
 //! * `SELECT generate_series(1, 3)` has a row for each number. To the planner it is a list of them.
 //! * `WITH ORDINALITY` numbers the rows, which the planner refuses, or reads over.
 //! * What the planner makes rows of in `FROM` are literals of one type. Where they are not, the rows
@@ -24,7 +25,7 @@ pub(super) fn name_rows(table: &mut TableFactor) {
             if last_of(name) == SERIES =>
         {
             bring_to_one_type(&mut args.args);
-            name_column(alias.as_mut());
+            name_column(Some(alias.get_or_insert_with(|| named(SERIES))));
             if *with_ordinality || !args.args.iter().all(is_literal) {
                 let listed: Vec<String> = args.args.iter().map(ToString::to_string).collect();
                 let list = format!("{SERIES}({})", listed.join(", "));
@@ -56,6 +57,11 @@ fn name_column(alias: Option<&mut TableAlias>) {
     }
 }
 
+/// The alias of what has none.
+fn named(function: &str) -> TableAlias {
+    TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None }
+}
+
 /// The rows of a list under an alias, or under the name of the function that makes them; with their
 /// numbers behind them if it is asked for those.
 fn rows_of_list(
@@ -64,12 +70,8 @@ fn rows_of_list(
     alias: Option<TableAlias>,
     is_numbered: bool,
 ) -> Option<TableFactor> {
-    let mut alias = alias.unwrap_or_else(|| TableAlias {
-        explicit: true,
-        name: Ident::new(function),
-        columns: vec![TableAliasColumnDef::from_name(function)],
-        at: None,
-    });
+    let mut alias = alias.unwrap_or_else(|| named(function));
+    name_column(Some(&mut alias));
     let mut sql = format!("SELECT unnest({list}) AS rows_of_list");
     if is_numbered {
         if alias.columns.len() == 1 {
@@ -221,7 +223,7 @@ mod tests {
     #[test]
     fn an_alias_names_the_column_too() {
         let cases = [
-            ("generate_series(1, 3)", "generate_series(1, 3)"),
+            ("generate_series(1, 3)", "generate_series(1, 3) AS generate_series (generate_series)"),
             ("generate_series(1, -3, -1) g", "generate_series(1, -3, -1) g (g)"),
             ("generate_series(1, 3) AS t (n)", "generate_series(1, 3) AS t (n)"),
             ("unnest(ARRAY[1, 2]) AS u", "UNNEST(ARRAY[1, 2]) AS u (u)"),

@@ -15,7 +15,8 @@ use crate::support::Job;
 /// More rows than are found before the first is sent, and than what is sent at once.
 const LONG: u64 = 300_000;
 /// Rows without an end, as far as a test can wait.
-const FLOOD: &str = "SELECT value AS a, value AS b FROM generate_series(1, 100000000000)";
+const FLOOD: &str =
+    "SELECT value AS a, value AS b FROM generate_series(1, 100000000000) AS t (value)";
 
 /// Doors of an engine that would hold but a few rows of an answer.
 fn narrow() -> (Job, Doors) {
@@ -43,7 +44,7 @@ fn done(client: &mut Client, sql: &str) -> String {
 fn an_answer_may_be_longer_than_any_limit() {
     let (_job, doors) = narrow();
     let mut client = Client::begun(doors.pg.address());
-    client.query(&format!("SELECT value FROM generate_series(1, {LONG})"));
+    client.query(&format!("SELECT value FROM generate_series(1, {LONG}) AS t (value)"));
     let (mut rows, mut sum) = (0, 0);
     loop {
         match client.hear().unwrap() {
@@ -64,7 +65,7 @@ fn an_answer_may_be_longer_than_any_limit() {
 fn an_answer_that_breaks_off_ends_with_why() {
     let (_job, doors) = narrow();
     let mut client = Client::begun(doors.pg.address());
-    let sql = format!("SELECT 1 / (200000 - value) FROM generate_series(1, {LONG})");
+    let sql = format!("SELECT 1 / (200000 - value) FROM generate_series(1, {LONG}) AS t (value)");
     client.query(&sql);
     let heard = client.until(b'Z');
     let rows = heard.iter().filter(|(tag, _)| *tag == b'D').count();
@@ -115,7 +116,9 @@ fn cursors_go_forward_and_end_with_their_transaction() {
     let (_job, doors) = narrow();
     let mut client = Client::begun(doors.pg.address());
     let declare = |name: &str, hold: &str| {
-        format!("DECLARE {name} CURSOR {hold} FOR SELECT value FROM generate_series(1, {LONG})")
+        format!(
+            "DECLARE {name} CURSOR {hold} FOR SELECT value FROM generate_series(1, {LONG}) AS t (value)"
+        )
     };
     let steps = [
         (declare("c", ""), "25P01"),

@@ -447,11 +447,11 @@ fn an_answer_of_any_length_comes_whole_and_waits_for_its_reader() {
     let doors = open(&engine, &Access::open());
     let mut flights = Flights::at(&doors, None);
     // More rows than other doors answer with.
-    let got = flights.ask("SELECT value FROM generate_series(1, 1500000)").unwrap();
+    let got = flights.ask("SELECT value FROM generate_series(1, 1500000) AS t (value)").unwrap();
     assert_eq!(got.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_500_000);
     assert!(got.meta["as_of"].is_object());
     let made = rows_made(&doors);
-    let endless = "SELECT value FROM generate_series(1, 1000000000)";
+    let endless = "SELECT value FROM generate_series(1, 1000000000) AS t (value)";
     let ticket = ticket_of(&flights.info(query(endless)).unwrap());
     let client = &mut flights.client;
     let mut rows = flights.runtime.block_on(async { client.do_get(ticket).await.unwrap() });
@@ -478,7 +478,7 @@ fn an_answer_that_fails_on_its_way_says_why_and_is_no_whole_one() {
     let (_job, engine) = job();
     let doors = open(&engine, &Access::open());
     let mut flights = Flights::at(&doors, None);
-    let failing = "SELECT 1 / (value - 100000) AS x FROM generate_series(1, 200000)";
+    let failing = "SELECT 1 / (value - 100000) AS x FROM generate_series(1, 200000) AS t (value)";
     let status = flights.ask(failing).unwrap_err();
     assert!(status.message().starts_with("cannot_compute: "), "{status}");
     assert!(status.metadata().contains_key("x-correlation-id"));

@@ -23,12 +23,12 @@ const SLACK_BYTES_MAX: u64 = 256 << 20;
 
 /// Each would hold a million groups, or all of its rows, and takes its time.
 const HEAVY: [&str; 4] = [
-    "SELECT a.value % 1000003 AS k, count(*), max(b.value) FROM generate_series(1, 1000000) a, \
+    "SELECT a.a % 1000003 AS k, count(*), max(b.b) FROM generate_series(1, 1000000) a, \
      generate_series(1, 20) b GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5",
-    "SELECT a.value, b.value FROM generate_series(1, 1000000) a, generate_series(1, 20) b \
-     ORDER BY a.value % 977, b.value DESC",
+    "SELECT a.a, b.b FROM generate_series(1, 1000000) a, generate_series(1, 20) b \
+     ORDER BY a.a % 977, b.b DESC",
     "SELECT count(DISTINCT a.price * b.price) FROM trades a, trades b, trades c",
-    "SELECT array_agg(a.value) FROM generate_series(1, 100000000) a",
+    "SELECT array_agg(a.a) FROM generate_series(1, 100000000) a",
 ];
 
 fn metric(doors: &Doors, name: &str) -> u64 {
@@ -108,13 +108,13 @@ fn a_hundred_heavy_questions_stop_neither_the_job_nor_the_server() {
 /// Each looks at pairs of rows for as long as it is let, and finds next to none.
 const BUSY: [&str; 4] = [
     "SELECT count(*) FROM generate_series(1, 200000) a, generate_series(1, 200000) b \
-     WHERE a.value % 3 > b.value % 3 AND b.value % 3 > a.value % 3",
+     WHERE a.a % 3 > b.b % 3 AND b.b % 3 > a.a % 3",
     "SELECT count(*) FROM generate_series(1, 500) a, generate_series(1, 500) b, \
-     generate_series(1, 300000) c WHERE a.value + b.value + c.value = 0",
+     generate_series(1, 300000) c WHERE a.a + b.b + c.c = 0",
     "SELECT count(*) FROM generate_series(1, 200000) a JOIN generate_series(1, 200000) b \
-     ON a.value % 2 = b.value % 2 WHERE a.value + b.value = 0",
+     ON a.a % 2 = b.b % 2 WHERE a.a + b.b = 0",
     "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b \
-     WHERE length(lpad('x', 5000 + (a.value + b.value) % 2, 'y')) = 0",
+     WHERE length(lpad('x', 5000 + (a.a + b.b) % 2, 'y')) = 0",
 ];
 
 #[test]

@@ -34,7 +34,7 @@ const SIGNED_BY: Secret = Secret::new([7; Secret::BYTES]);
 
 /// Runs until somebody stops it.
 pub const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, \
-                           generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 11";
+                           generate_series(1, 1000000) b WHERE a.a % 7 = b.b % 11";
 
 /// Rows on both sides of the seam, and the engine over them.
 pub fn job() -> (Job, Engine) {

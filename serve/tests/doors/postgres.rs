@@ -556,7 +556,8 @@ fn the_extended_protocol_pauses_skips_and_describes() {
     let (_job, engine) = job();
     let doors = open(&engine, &Access::open());
     let mut client = Client::begun(doors.pg.address());
-    let series = "SELECT value FROM generate_series(1, 9) WHERE value <= $1 ORDER BY value";
+    let series =
+        "SELECT value FROM generate_series(1, 9) AS t (value) WHERE value <= $1 ORDER BY value";
     client.message(b'P', &[texts(&["s", series]), vec![0, 0]].concat());
     client.message(b'D', b"Ss\0");
     client.message(b'S', b"");
