@@ -17,8 +17,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    TableFactor, VisitMut, VisitorMut, visit_expressions_mut,
+    Expr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut,
+    visit_expressions_mut,
 };
 
 pub(crate) use casts::functions;
@@ -44,14 +45,16 @@ struct Apart {
 impl VisitorMut for Apart {
     type Break = ();
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
         self.depth += 1;
-        casts::tell_apart(query);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.depth -= 1;
+        order_by_names(query);
+        // Once all have their names, so that those are of what was written.
+        casts::tell_apart(query);
         ControlFlow::Continue(())
     }
 
@@ -79,6 +82,28 @@ impl VisitorMut for Apart {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Orders what is `DISTINCT` by its columns, where it is ordered by what they are: the planner looks
+/// for that below, where it is not distinct.
+fn order_by_names(query: &mut Query) {
+    let SetExpr::Select(select) = &*query.body else { return };
+    let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &mut query.order_by else {
+        return;
+    };
+    if select.distinct.is_none() {
+        return;
+    }
+    for order in orders {
+        let written = order.expr.to_string();
+        let named = select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if expr.to_string() == written => Some(alias),
+            _ => None,
+        });
+        if let Some(alias) = named {
+            order.expr = Expr::Identifier(alias.clone());
+        }
     }
 }
 
@@ -226,11 +251,10 @@ mod tests {
     fn what_has_a_name_of_its_own_keeps_it() {
         for sql in [
             "SELECT price, quantity FROM trades",
-            "SELECT *, price * quantity FROM trades",
             "SELECT *, price AS p FROM trades",
             "SELECT t.*, q.bid_price FROM trades AS t JOIN quotes AS q ON true",
             "SELECT t.*, bid_price FROM trades AS t JOIN quotes AS q ON true",
-            "SELECT max(price), min(price) FROM trades",
+            "SELECT price::FLOAT FROM trades",
             "SELECT \"Price\", price FROM t",
         ] {
             assert_eq!(apart(sql), sql);
@@ -241,15 +265,17 @@ mod tests {
     fn the_next_of_a_name_has_a_number() {
         for (sql, wanted) in [
             ("SELECT ts, ts::date FROM t", "SELECT ts, ts::DATE AS \"ts_1\" FROM t"),
-            ("SELECT 1, 1", "SELECT 1, 1 AS \"1_1\""),
-            (
-                "SELECT max(a), max(a), max(a)",
-                "SELECT max(a), max(a) AS \"max(a)_1\", max(a) AS \"max(a)_2\"",
-            ),
+            ("SELECT 1, 1", "SELECT 1 AS \"1\", 1 AS \"1_1\""),
+            ("SELECT max(a), max(a)", "SELECT max(a) AS \"max(a)\", max(a) AS \"max(a)_1\""),
             ("SELECT a.p, b.p FROM a, b", "SELECT a.p, b.p AS \"p_1\" FROM a, b"),
             (
                 "SELECT max(p), max(p::float) FROM t",
-                "SELECT max(p), max(p::FLOAT) AS \"max(p)_1\" FROM t",
+                "SELECT max(p) AS \"max(p)\", max(k2_cast(p::FLOAT)) AS \"max(p)_1\" FROM t",
+            ),
+            (
+                "SELECT p, p::int FROM t GROUP BY p, p::int ORDER BY p::int",
+                "SELECT p, k2_cast(p::INT) AS \"p_1\" FROM t GROUP BY p, k2_cast(p::INT) \
+                 ORDER BY k2_cast(p::INT)",
             ),
             ("SELECT p AS x, q AS x FROM t", "SELECT p AS x, q AS \"x_1\" FROM t"),
             ("SELECT P, q AS p FROM t", "SELECT P AS \"p_1\", q AS p FROM t"),
@@ -257,7 +283,14 @@ mod tests {
             ("SELECT *, ts::date FROM t", "SELECT *, ts::DATE AS \"ts_1\" FROM t"),
             ("SELECT t.*, price FROM t", "SELECT t.*, price AS \"price_1\" FROM t"),
             ("SELECT t.*, t.p, u.p FROM t, u", "SELECT t.*, t.p AS \"p_1\", u.p FROM t, u"),
-            ("SELECT x FROM (SELECT 1, 1) AS y", "SELECT x FROM (SELECT 1, 1 AS \"1_1\") AS y"),
+            (
+                "SELECT x FROM (SELECT max(a), 2 * b FROM t) AS y",
+                "SELECT x FROM (SELECT max(a) AS \"max\", 2 * b AS \"?column?\" FROM t) AS y",
+            ),
+            (
+                "SELECT x FROM (SELECT 1, 1) AS y",
+                "SELECT x FROM (SELECT 1 AS \"?column?\", 1 AS \"?column?_1\") AS y",
+            ),
         ] {
             assert_eq!(apart(sql), wanted);
         }
