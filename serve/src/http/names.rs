@@ -1,9 +1,11 @@
-//! Names in questions: which are unknown, and which symbols are at several venues.
+//! What a question probably did not mean: names that nothing has, a symbol of several venues, times
+//! of 1970.
 
 use std::collections::BTreeSet;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
+use k2_model::Nanos;
 
 use super::ask::Ask;
 use super::parameters::Values;
@@ -15,6 +17,12 @@ use crate::hint::nearest;
 const NEAREST_MAX: usize = 3;
 /// Unknown names that are told one by one.
 const UNKNOWN_MAX: usize = 10;
+
+/// Units that are taken for nanoseconds, and how many of each are a second.
+const UNITS: [(&str, i64); 3] =
+    [("seconds", 1), ("milliseconds", 1_000), ("microseconds", 1_000_000)];
+/// From 2001 to 2100, in seconds.
+const YEARS: std::ops::Range<i64> = 978_307_200..4_102_444_800;
 
 /// What a name is of.
 #[derive(Clone, Copy, Debug)]
@@ -103,11 +111,22 @@ fn nearest_to(name: &str, known: &BTreeSet<String>) -> String {
 /// Notes in `meta` that a time of `ask` is one of 1970, and what was probably meant.
 fn warn_of_times(ask: &Ask, meta: &mut Meta) {
     let questions = std::iter::once(&ask.values).chain(ask.values.objects("queries"));
-    for (name, unit) in questions.flat_map(Values::mistaken_times) {
-        meta.warnings.push(format!(
-            "{name} is in nanoseconds, and so is a time of 1970; it looks like one in {unit}"
-        ));
+    let times = questions.flat_map(|values| {
+        ["start_time", "end_time"].into_iter().filter_map(|name| Some((name, values.time(name)?)))
+    });
+    for (name, time) in times {
+        if let Some(unit) = mistaken_unit(time) {
+            meta.warnings.push(format!(
+                "{name} is in nanoseconds, and so is a time of 1970; it looks like one in {unit}"
+            ));
+        }
     }
+}
+
+/// The unit in which `time` would be near today.
+fn mistaken_unit(time: Nanos) -> Option<&'static str> {
+    let unit = UNITS.iter().find(|(_, in_second)| YEARS.contains(&(time.0 / in_second)));
+    unit.map(|(unit, _)| *unit)
 }
 
 /// Notes in `meta` that a symbol was asked for without its venue, and there are several `venues`.
@@ -141,6 +160,19 @@ pub(super) fn venues_of(batches: &[RecordBatch]) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_in_another_unit_is_noticed() {
+        for (time, unit) in [
+            (1_723_161_600, Some("seconds")),
+            (1_723_161_600_000, Some("milliseconds")),
+            (1_723_161_600_000_000, Some("microseconds")),
+            (1_723_161_600_000_000_000, None),
+            (0, None),
+        ] {
+            assert_eq!(mistaken_unit(Nanos(time)), unit, "{time}");
+        }
+    }
 
     #[test]
     fn the_nearest_names_are_found_in_any_case() {

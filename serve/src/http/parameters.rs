@@ -69,12 +69,6 @@ pub(super) enum Kind {
     },
 }
 
-/// Units that are taken for nanoseconds, and how many of each are a second.
-const UNITS: [(&str, i64); 3] =
-    [("seconds", 1), ("milliseconds", 1_000), ("microseconds", 1_000_000)];
-/// From 2001 to 2100, in seconds.
-const YEARS: std::ops::Range<i64> = 978_307_200..4_102_444_800;
-
 /// One value, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Datum {
@@ -259,17 +253,6 @@ impl Values {
 
     pub(super) fn time(&self, name: &str) -> Option<Nanos> {
         self.integer(name).map(Nanos)
-    }
-
-    /// The fields whose time would be near today in another unit than nanoseconds, which is no time
-    /// of a trade; with the unit.
-    pub(super) fn mistaken_times(&self) -> Vec<(&'static str, &'static str)> {
-        let unit_of = |time: i64| {
-            let unit = UNITS.iter().find(|(_, in_second)| YEARS.contains(&(time / in_second)));
-            unit.map(|(unit, _)| *unit)
-        };
-        let given = ["start_time", "end_time"].into_iter();
-        given.filter_map(|name| Some((name, unit_of(self.integer(name)?)?))).collect()
     }
 
     /// The rows of a page.
@@ -509,22 +492,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_time_in_another_unit_is_noticed() {
-        let noticed = |time: i64| {
-            let given = vec![
-                ("symbol".to_owned(), Given::Text("A".to_owned())),
-                ("start_time".to_owned(), Given::Text(time.to_string())),
-            ];
-            Values::read(SOME, given).unwrap().mistaken_times()
-        };
-        assert_eq!(noticed(1_723_161_600), [("start_time", "seconds")]);
-        assert_eq!(noticed(1_723_161_600_000), [("start_time", "milliseconds")]);
-        assert_eq!(noticed(1_723_161_600_000_000), [("start_time", "microseconds")]);
-        assert_eq!(noticed(1_723_161_600_000_000_000), []);
-        assert_eq!(noticed(0), []);
-    }
 
     const SOME: &[Parameter] = &[
         Parameter::new("symbol", Kind::Symbol, "").required(),
