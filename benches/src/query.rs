@@ -129,8 +129,10 @@ impl<'a> Bench<'a> {
     fn tell_input(&self, report: &mut Report) -> Result<(), Error> {
         report.input("history", self.options.history);
         report.input("days", self.options.days);
-        let stored = "SELECT count(*) AS n FROM trades AT (TIMESTAMP '2100-01-01')";
-        report.input("rows in tables", count(&self.dir, stored)?);
+        let newest = "SELECT snapshot_id FROM snapshots WHERE \"table\" = 'trades' AND is_current";
+        let newest = count(&self.dir, newest)?;
+        let stored = format!("SELECT count(*) AS n FROM trades AT (SNAPSHOT {newest})");
+        report.input("rows in tables", count(&self.dir, &stored)?);
         report.input("files", cold::files(&self.dir)?.len());
         report.input("rate", self.options.rate);
         report.input("workers", self.options.workers);
@@ -301,6 +303,7 @@ fn rows(dir: &Path, sql: &str) -> Result<Vec<String>, Error> {
 }
 
 /// How many rows a question of [`cold`] counts.
+/// The one number that `sql` is answered by.
 fn count(dir: &Path, sql: &str) -> Result<u64, Error> {
     let row = rows(dir, sql)?.swap_remove(0);
     let counted = row.split(',').next().and_then(|count| count.parse().ok());
