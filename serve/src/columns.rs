@@ -17,8 +17,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut,
+    Expr, Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut, visit_expressions,
     visit_expressions_mut,
 };
 
@@ -33,25 +33,26 @@ const NAME_BYTES_MAX: usize = 63;
 /// Gives a name of its own to each column of `statement` and of the queries within it.
 pub(crate) fn name_apart(statement: &mut Statement) {
     if let Some(ast) = ast_of_mut(statement) {
-        let _all = ast.visit(&mut Apart { depth: 0 });
+        let _all = ast.visit(&mut Apart::default());
     }
 }
 
+#[derive(Default)]
 struct Apart {
-    /// The queries that the visitor is in.
-    depth: usize,
+    /// Of the queries that the visitor is in, the names that are read to order their rows.
+    ordered: Vec<BTreeSet<String>>,
 }
 
 impl VisitorMut for Apart {
     type Break = ();
 
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.ordered.push(read_to_order(query));
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
+        self.ordered.pop();
         order_by_names(query);
         // Once all have their names, so that those are of what was written.
         casts::tell_apart(query);
@@ -74,7 +75,9 @@ impl VisitorMut for Apart {
             let name = self.name_of(expr);
             let is_covered = is_column(expr) && all.covers(expr);
             let is_free = !is_covered && names.take(name.clone());
-            if is_free && is_column(expr) {
+            // In an expression that rows are ordered by, a name is that of what is read.
+            let is_read = self.ordered.last().is_some_and(|names| names.contains(&name));
+            if is_free && (is_bare(expr) || (is_column(expr) && is_read)) {
                 continue;
             }
             let name = if is_free { name } else { names.next(&name) };
@@ -85,31 +88,57 @@ impl VisitorMut for Apart {
     }
 }
 
-/// Orders what is `DISTINCT` by its columns, where it is ordered by what they are: the planner looks
-/// for that below, where it is not distinct.
+/// The names in what the rows of `query` are ordered by, beside its own columns.
+fn read_to_order(query: &Query) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let SetExpr::Select(select) = &*query.body else { return names };
+    let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &query.order_by else {
+        return names;
+    };
+    let is_read = |order: &&OrderByExpr| {
+        !is_bare(&order.expr) && item_of(select, &order.expr.to_string()).is_none()
+    };
+    for order in orders.iter().filter(is_read) {
+        let _all = visit_expressions(&order.expr, |part| {
+            if let Expr::Identifier(name) = part {
+                names.insert(normalized(name));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    names
+}
+
+/// Orders rows by a column where they are ordered by what it is: the planner would look for that
+/// below, where what is `DISTINCT` is not yet so.
 fn order_by_names(query: &mut Query) {
     let SetExpr::Select(select) = &*query.body else { return };
     let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &mut query.order_by else {
         return;
     };
-    if select.distinct.is_none() {
-        return;
-    }
-    for order in orders {
-        let written = order.expr.to_string();
-        let named = select.projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } if expr.to_string() == written => Some(alias),
-            _ => None,
-        });
-        if let Some(alias) = named {
+    for order in orders.iter_mut().filter(|order| !is_bare(&order.expr)) {
+        if let Some(SelectItem::ExprWithAlias { alias, .. }) =
+            item_of(select, &order.expr.to_string())
+        {
             order.expr = Expr::Identifier(alias.clone());
         }
     }
 }
 
+/// The column that is `written` so.
+fn item_of<'a>(select: &'a Select, written: &str) -> Option<&'a SelectItem> {
+    select.projection.iter().find(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            expr.to_string() == written
+        }
+        _ => false,
+    })
+}
+
 impl Apart {
     fn name_of(&self, expr: &Expr) -> String {
-        let written = if self.depth > 1 && !is_column(expr) { None } else { Some(name_of(expr)) };
+        let is_within = self.ordered.len() > 1;
+        let written = if is_within && !is_column(expr) { None } else { Some(name_of(expr)) };
         let fitting = written.filter(|it| is_column(expr) || it.len() <= NAME_BYTES_MAX);
         fitting.unwrap_or_else(|| short_name_of(expr))
     }
@@ -175,6 +204,14 @@ impl Covered {
             },
             (Self::Of { is_only, .. }, _) => *is_only,
         }
+    }
+}
+
+fn is_bare(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Nested(expr) => is_bare(expr),
+        _ => false,
     }
 }
 
@@ -254,7 +291,7 @@ mod tests {
             "SELECT *, price AS p FROM trades",
             "SELECT t.*, q.bid_price FROM trades AS t JOIN quotes AS q ON true",
             "SELECT t.*, bid_price FROM trades AS t JOIN quotes AS q ON true",
-            "SELECT price::FLOAT FROM trades",
+            "SELECT ts::DATE FROM trades ORDER BY ts + d",
             "SELECT \"Price\", price FROM t",
         ] {
             assert_eq!(apart(sql), sql);
@@ -265,6 +302,11 @@ mod tests {
     fn the_next_of_a_name_has_a_number() {
         for (sql, wanted) in [
             ("SELECT ts, ts::date FROM t", "SELECT ts, ts::DATE AS \"ts_1\" FROM t"),
+            ("SELECT t.p::int FROM t", "SELECT t.p::INT AS \"p\" FROM t"),
+            (
+                "SELECT p::int FROM t ORDER BY p::int DESC, p",
+                "SELECT p::INT AS \"p\" FROM t ORDER BY \"p\" DESC, p",
+            ),
             ("SELECT 1, 1", "SELECT 1 AS \"1\", 1 AS \"1_1\""),
             ("SELECT max(a), max(a)", "SELECT max(a) AS \"max(a)\", max(a) AS \"max(a)_1\""),
             ("SELECT a.p, b.p FROM a, b", "SELECT a.p, b.p AS \"p_1\" FROM a, b"),
@@ -275,7 +317,7 @@ mod tests {
             (
                 "SELECT p, p::int FROM t GROUP BY p, p::int ORDER BY p::int",
                 "SELECT p, k2_cast(p::INT) AS \"p_1\" FROM t GROUP BY p, k2_cast(p::INT) \
-                 ORDER BY k2_cast(p::INT)",
+                 ORDER BY \"p_1\"",
             ),
             ("SELECT p AS x, q AS x FROM t", "SELECT p AS x, q AS \"x_1\" FROM t"),
             ("SELECT P, q AS p FROM t", "SELECT P AS \"p_1\", q AS p FROM t"),

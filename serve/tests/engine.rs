@@ -731,6 +731,8 @@ fn columns_of_one_name_are_all_answered() {
     assert_eq!(apart.len(), all.len());
     let of_both = "(SELECT 1 AS p) AS a, (SELECT 2 AS p, 3 AS p_1) AS b";
     assert_eq!(names(&format!("SELECT * FROM {of_both}")), ["p", "p_2", "p_1"]);
+    assert_eq!(names("SELECT ts::date::text, t.price::int FROM trades AS t"), ["ts", "price"]);
+    assert_eq!(names("SELECT ts FROM (SELECT t.ts::date FROM trades AS t) AS x"), ["ts"]);
     let sums = names("SELECT max(price), max(price::float8), count(*) FROM trades");
     assert_eq!(sums, ["max(price)", "max(price)_1", "count(*)"]);
     for sql in [

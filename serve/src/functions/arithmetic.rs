@@ -292,7 +292,7 @@ impl ScalarUDFImpl for Arithmetic {
 }
 
 /// `operator` with its operands as they are called, in parentheses where it binds closer than they do.
-fn written(operator: Operator, operands: &[Expr]) -> String {
+pub(super) fn written(operator: Operator, operands: &[Expr]) -> String {
     let parts = operands.iter().enumerate().map(|(at, operand)| {
         let binding_min = operator.precedence() + u8::from(at > 0);
         let is_looser = operator_of(operand).is_some_and(|it| it.precedence() < binding_min);

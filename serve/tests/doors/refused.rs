@@ -148,6 +148,9 @@ fn questions_that_are_hard_to_plan_are_answered_or_refused_in_time() {
     hard.extend([
         "SELECT 1".to_owned() + &"+1".repeat(490),
         "SELECT 1".to_owned() + &"::INT".repeat(490),
+        "SELECT INTERVAL '1 day'".to_owned() + &" * 1".repeat(490),
+        "SELECT symbol".to_owned() + &"||'x'".repeat(490) + " FROM trades",
+        "SELECT ts".to_owned() + &" AT TIME ZONE 'UTC'".repeat(240) + " FROM trades",
         "SELECT length(symbol)".to_owned() + &"+1".repeat(490) + " FROM trades",
         "SELECT 1 FROM trades WHERE true".to_owned() + &" OR sequence = 5".repeat(245),
         "SELECT 1".to_owned() + &" UNION ALL SELECT 1".repeat(245),

@@ -4,6 +4,7 @@
 //! month becomes days of which it has 30, what is left of a day becomes time. The difference of two
 //! times is a duration, and stays one.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,14 +19,15 @@ use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{
     NANOS_PER_SECOND, SECONDS_PER_DAY, answered, counts, out_of_range, per_second, rows_of,
 };
+use crate::functions::arithmetic::written;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const DAYS_PER_MONTH: f64 = 30.0;
@@ -57,15 +59,34 @@ pub(crate) fn scaled(expr: &RawBinaryExpr, left: &DataType, right: &DataType) ->
         return None;
     }
     let signature = Signature::any(2, Volatility::Immutable);
-    let function = ScalarUDF::new_from_impl(Scaled { divides, signature });
     let operands = vec![expr.left.clone(), expr.right.clone()];
+    let operator = if divides { Operator::Divide } else { Operator::Multiply };
+    let written = written(operator, &operands);
+    let function = ScalarUDF::new_from_impl(Scaled { divides, written, signature });
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), operands)))
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct Scaled {
     divides: bool,
+    /// As the operator was written, which is what a column of it is called.
+    written: String,
     signature: Signature,
+}
+
+/// What is done is the same however its operands were called.
+impl PartialEq for Scaled {
+    fn eq(&self, other: &Self) -> bool {
+        self.divides == other.divides
+    }
+}
+
+impl Eq for Scaled {}
+
+impl Hash for Scaled {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.divides.hash(state);
+    }
 }
 
 impl ScalarUDFImpl for Scaled {
@@ -100,19 +121,8 @@ impl ScalarUDFImpl for Scaled {
         answered(&(Arc::new(products) as ArrayRef), is_constant)
     }
 
-    /// A column is named as if it were the operator.
-    fn schema_name(&self, operands: &[Expr]) -> Result<String> {
-        let operator = self.as_operator(operands);
-        Ok(operator.map_or(self.name().into(), |it| it.schema_name().to_string()))
-    }
-}
-
-impl Scaled {
-    fn as_operator(&self, operands: &[Expr]) -> Option<Expr> {
-        let [left, right] = operands else { return None };
-        let op = if self.divides { Operator::Divide } else { Operator::Multiply };
-        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
-        Some(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+    fn schema_name(&self, _operands: &[Expr]) -> Result<String> {
+        Ok(self.written.clone())
     }
 }
 
