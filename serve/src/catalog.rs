@@ -17,7 +17,7 @@ use k2_sinks::{Snapshot, Table};
 use crate::answer::{MomentMeta, Sources};
 use crate::config::EngineConfig;
 use crate::error::Error;
-use crate::functions::finality::{Clocks, is_final};
+use crate::functions::finality::{Clocks, clock, is_final};
 use crate::pg::{Backend, backend_functions};
 use crate::pg_catalog::{CatalogTables, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::pinned::{Pinned, Trace};
@@ -91,6 +91,8 @@ impl Scope {
         state.config_mut().options_mut().extensions.insert(self.stop.clone());
         // What now() is.
         state.mark_start_execution();
+        let clock = clock(self.clocks.clone());
+        let _new = state.register_udf(Arc::new(clock));
         for function in self.backend.iter().flat_map(backend_functions) {
             // In place of the one that knows no session. This registry takes all that it is given.
             let _replaced = state.register_udf(function);

@@ -3,7 +3,7 @@
 //! 1. Pin the live side, then the cold side.
 //! 2. Parse, and refuse what is not a query.
 //! 3. Plan over a catalog of the pin.
-//! 4. Find the clocks of venues, if the plan asks for `final`.
+//! 4. Find the clocks of venues, if the plan asks for `final` or a clock.
 //! 5. Run within the limits.
 //! 6. Say what the rows are rows of.
 
@@ -366,7 +366,7 @@ impl Engine {
     async fn run(&self, scope: &Arc<Scope>, statement: Statement, limits: Limits) -> Result<Begun> {
         let (state, plan) = planned(scope, statement).await?;
         let facts = facts_of(&plan)?;
-        if facts.asks_final {
+        if facts.needs_clocks {
             for scope in scope.all() {
                 scope.clocks.set(self.venue_clocks(&scope.pinned).await?);
             }

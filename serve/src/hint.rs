@@ -104,6 +104,13 @@ fn not_supported(message: &str) -> Error {
              DESC LIMIT 1) keep those whose row_number() OVER (PARTITION BY … ORDER BY ts DESC) is 1",
         );
     }
+    if message.starts_with("Row format support") {
+        return Error::bad_request(
+            "wrong_types",
+            "answer a query: vendor_data and other maps cannot be compared, grouped or ordered by",
+        )
+        .with_hint("name the columns that are wanted, or one value, as in vendor_data ->> 'key'");
+    }
     if message.contains("JOIN operator") {
         return error("this kind of join is not known")
             .with_hint("joins are inner, left, right, full, semi, anti and cross");
@@ -198,6 +205,7 @@ fn of_arrow(cause: arrow_schema::ArrowError) -> Error {
         },
         A::IoError(_, _) | A::ParquetError(_) => unreadable(cause),
         A::MemoryError(_) => out_of_memory(),
+        A::NotYetImplemented(message) => not_supported(&message),
         A::CastError(_)
         | A::ParseError(_)
         | A::ComputeError(_)
@@ -252,7 +260,30 @@ fn of_plan(message: &str, tables: &[String]) -> Error {
         return Error::bad_request("unknown_function", error).with_hint(hint);
     }
     let message = message.lines().next().unwrap_or(message);
-    Error::bad_request("invalid_query", format!("answer a query: {}", lowered(&message)))
+    let told = |code, message: &str| {
+        Error::bad_request(code, format!("answer a query: {}", lowered(&message)))
+    };
+    if let Some((_, call)) = message.split_once("No function matches the given name and argument") {
+        let call = call.split('\'').nth(1).unwrap_or_default();
+        return told("wrong_types", &format!("there is no {call}"))
+            .with_hint("cast its arguments to what it takes, as in x::numeric");
+    }
+    if let Some((_, rest)) = message.split_once("Function '")
+        && let Some((name, rest)) = rest.split_once('\'')
+        && (rest.contains("failed to match any signature") || rest.contains("coercion failed"))
+    {
+        return told("wrong_types", &format!("{name} takes no arguments of these types"))
+            .with_hint("cast its arguments to what it takes, as in x::numeric");
+    }
+    let is_of_groups = message.contains("must be in GROUP BY or an aggregate function")
+        || message.contains("Aggregate functions are not allowed in the WHERE clause");
+    if is_of_groups {
+        return told("not_grouped", message);
+    }
+    let is_of_types = message.starts_with("Cannot infer common argument type")
+        || message.starts_with("Cannot get result type")
+        || message.starts_with("Cannot coerce");
+    told(if is_of_types { "wrong_types" } else { "invalid_query" }, message)
 }
 
 /// The functions that a query may call, by name.

@@ -755,6 +755,25 @@ fn columns_of_one_name_are_all_answered() {
 }
 
 #[test]
+fn what_a_query_is_compared_with_is_not_taken_for_its_column() {
+    let mut job = Job::new();
+    job.run(3, 40);
+    let engine = live(&job);
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*)::text AS x FROM trades WHERE {condition}");
+        texts_of(&engine, &sql).remove(0)
+    };
+    let all = count("true");
+    let most = count("price = (SELECT max(price) FROM trades)");
+    assert_ne!(all, most);
+    assert_eq!(count("price >= ALL (SELECT price FROM trades)"), most);
+    assert_eq!(count("NOT price < ANY (SELECT price FROM trades)"), most);
+    let some = "(SELECT symbol FROM trades WHERE symbol = 'BTC-USDT')";
+    assert_eq!(count(&format!("symbol = ANY {some}")), count("symbol = 'BTC-USDT'"));
+    assert_eq!(count(&format!("symbol <> ALL {some}")), count("symbol <> 'BTC-USDT'"));
+}
+
+#[test]
 fn what_becomes_a_whole_number_is_rounded() {
     let engine = live(&Job::new());
     for (sql, wanted) in [

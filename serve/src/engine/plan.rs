@@ -19,7 +19,7 @@ use super::limits::{too_large, too_many_rows};
 use crate::catalog::Scope;
 use crate::config::Limits;
 use crate::error::Result;
-use crate::functions::finality::FINAL;
+use crate::functions::finality::needs_clocks;
 use crate::memory::QueryMemory;
 use crate::planning;
 use crate::session;
@@ -43,11 +43,11 @@ pub(super) async fn planned(
 pub(super) struct PlanFacts {
     /// Rows of the tables that it scans, before any filter.
     rows: usize,
-    pub(super) asks_final: bool,
+    pub(super) needs_clocks: bool,
 }
 
 pub(super) fn facts_of(plan: &LogicalPlan) -> Result<PlanFacts> {
-    let mut facts = PlanFacts { rows: 0, asks_final: false };
+    let mut facts = PlanFacts { rows: 0, needs_clocks: false };
     let visited = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
@@ -57,8 +57,8 @@ pub(super) fn facts_of(plan: &LogicalPlan) -> Result<PlanFacts> {
         }
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                facts.asks_final |=
-                    matches!(part, Expr::ScalarFunction(call) if call.name() == FINAL);
+                facts.needs_clocks |=
+                    matches!(part, Expr::ScalarFunction(call) if needs_clocks(call.name()));
                 Ok(TreeNodeRecursion::Continue)
             })
         })

@@ -1,13 +1,14 @@
-//! `k2_final(venue, window_end)`: whether a bar can still change by what comes in time.
+//! `k2_final(venue, window_end)`: whether a bar can still change by what comes in time, and
+//! `k2_clock(venue)`: the greatest event time at a venue, in nanoseconds.
 //!
 //! A bar is final once an event at least the allowed lateness after its end has come at its venue.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::BooleanArray;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampNanosecondType;
+use arrow_array::{BooleanArray, Int64Array};
 use arrow_schema::DataType;
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
@@ -16,7 +17,13 @@ use datafusion::logical_expr::{
 
 use crate::schema::nanos;
 
-pub(crate) const FINAL: &str = "k2_final";
+const FINAL: &str = "k2_final";
+const CLOCK: &str = "k2_clock";
+
+/// Whether a function of this name needs to know the clocks.
+pub(crate) fn needs_clocks(function: &str) -> bool {
+    [FINAL, CLOCK].contains(&function)
+}
 
 /// Of each venue the greatest event time over its trades.
 pub(crate) type VenueClocks = BTreeMap<String, i64>;
@@ -43,6 +50,55 @@ pub(crate) fn is_final(clocks: Clocks, lateness_ns: i64) -> ScalarUDF {
     // Stable, not immutable: the planner must not evaluate it before the clocks are known.
     let signature = Signature::exact(types, Volatility::Stable);
     ScalarUDF::new_from_impl(IsFinal { signature, clocks, lateness_ns })
+}
+
+pub(crate) fn clock(clocks: Clocks) -> ScalarUDF {
+    let signature = Signature::exact(vec![DataType::Utf8], Volatility::Stable);
+    ScalarUDF::new_from_impl(Clock { signature, clocks })
+}
+
+#[derive(Debug)]
+struct Clock {
+    signature: Signature,
+    clocks: Clocks,
+}
+
+impl PartialEq for Clock {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.clocks.0, &other.clocks.0)
+    }
+}
+
+impl Eq for Clock {}
+
+impl std::hash::Hash for Clock {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        CLOCK.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Clock {
+    fn name(&self) -> &str {
+        CLOCK
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&call.args)?;
+        let (Some(clocks), [venues]) = (self.clocks.0.get(), &arrays[..]) else {
+            return exec_err!("{CLOCK}: the clocks of the venues are not known");
+        };
+        let venues = venues.as_string::<i32>().iter();
+        let clocks = venues.map(|venue| clocks.get(venue?).copied()).collect::<Int64Array>();
+        Ok(ColumnarValue::Array(Arc::new(clocks)))
+    }
 }
 
 #[derive(Debug)]

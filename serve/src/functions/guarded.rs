@@ -32,13 +32,16 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::made::made;
+use super::made::{made, worked};
+use crate::error::Error;
 use crate::planning::sizes;
 use crate::rewriting::with_parts_rewritten;
 use crate::stop::Stop;
 
 /// Bytes that a function may make of one batch of rows.
 const BYTES_MAX: usize = 64 << 20;
+/// Steps that a function may take of one batch of rows: some seconds.
+const STEPS_MAX: f64 = 2e9;
 /// Bytes that a function may make of constants. They become part of the plan, which is copied and
 /// written out again and again.
 const CONSTANT_BYTES_MAX: usize = 1 << 20;
@@ -123,6 +126,12 @@ fn too_much(name: &str, bytes_max: usize) -> DataFusionError {
     DataFusionError::ResourcesExhausted(format!("{name} would make more than {bound} MiB at once"))
 }
 
+fn too_long(name: &str) -> Error {
+    let message = format!("answer a query: {name} would take too long");
+    Error::bad_request("query_too_complex", message)
+        .with_hint("its time is the square of how long its texts or lists are: take parts of them")
+}
+
 fn is_constant(value: &ColumnarValue) -> bool {
     matches!(value, ColumnarValue::Scalar(_))
 }
@@ -177,6 +186,9 @@ impl ScalarUDFImpl for Guarded {
             if call.args.iter().all(is_constant) { CONSTANT_BYTES_MAX } else { BYTES_MAX };
         if made(name, &call.args).is_some_and(|bytes| bytes > bytes_max as f64) {
             return Err(too_much(name, bytes_max));
+        }
+        if worked(name, &call.args).is_some_and(|steps| steps > STEPS_MAX) {
+            return Err(DataFusionError::External(Box::new(too_long(name))));
         }
         let value = self.inner().invoke_with_args(call)?;
         let bytes = match &value {

@@ -1,4 +1,5 @@
-//! How much a function would make of its arguments, where that may be far more than they are.
+//! How much a function would make of its arguments, and how long it would take, where that may be far
+//! more than they are.
 
 use std::sync::Arc;
 
@@ -63,6 +64,29 @@ pub(super) fn made(function: &str, args: &[ColumnarValue]) -> Option<f64> {
             let (start, stop, step) = (places(start)?, places(stop)?, steps(step)?);
             let steps = |of: &[f64]| (of[1] - of[0]).abs() / of[2].abs().max(f64::MIN_POSITIVE);
             Some(sum(&[&start, &stop, &step], &|of| steps(of) * ELEMENT_BYTES))
+        }
+        _ => None,
+    }
+}
+
+/// Steps that a function takes, where that may be the square of what it gets, as nothing can stop it
+/// in between.
+pub(super) fn worked(function: &str, args: &[ColumnarValue]) -> Option<f64> {
+    let sum =
+        |arguments: &[&Numbers], of_row: &dyn Fn(&[f64]) -> f64| sum(rows(args), arguments, of_row);
+    match (function, args) {
+        ("levenshtein" | "btrim" | "ltrim" | "rtrim" | "trim", [one, other]) => {
+            let (one, other) = (lengths(one)?, lengths(other)?);
+            Some(sum(&[&one, &other], &|of| of[0] * of[1]))
+        }
+        // At each place that a pattern does not fit, the rest of the text may have been read.
+        (
+            "regexp_replace" | "regexp_count" | "regexp_match" | "regexp_like" | "regexp_instr",
+            [text, ..],
+        ) => Some(sum(&[&lengths(text)?], &|of| of[0] * of[0])),
+        ("array_has_any" | "array_has_all" | "arrays_overlap", [one, other]) => {
+            let (one, other) = (elements(one)?, elements(other)?);
+            Some(sum(&[&one, &other], &|of| of[0] * of[1]))
         }
         _ => None,
     }
@@ -134,6 +158,15 @@ fn lengths(value: &ColumnarValue) -> Option<Numbers> {
         let texts = cast(array, &DataType::LargeUtf8).ok()?;
         let texts = texts.as_string::<i64>();
         let lengths = texts.iter().map(|text| text.map(|text| text.len() as f64));
+        Some(Arc::new(lengths.collect::<Float64Array>()))
+    })
+}
+
+/// How many elements lists have.
+fn elements(value: &ColumnarValue) -> Option<Numbers> {
+    each(value, |array| {
+        let lists = array.as_list_opt::<i32>()?;
+        let lengths = lists.iter().map(|list| list.map(|list| list.len() as f64));
         Some(Arc::new(lengths.collect::<Float64Array>()))
     })
 }

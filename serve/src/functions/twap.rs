@@ -2,7 +2,7 @@
 //! window, each price weighing as long as it stood.
 //!
 //! A price stands from its trade to the next one; the last of a window stands until the window
-//! ends, or until `end` if that is sooner. What stood before the window's first trade is of the
+//! ends, or until `end` if that is sooner, such as the newest event. What stood before the window's first trade is of the
 //! window before, so that a window is a function of its own trades, whatever range is asked for.
 
 use std::sync::Arc;
@@ -67,10 +67,15 @@ struct Prices {
     end: i64,
 }
 
-/// The mean of `prices` until `end`, after which none of them may be; `None` if there are none.
+/// The mean of `prices` until `end`, after which none of them may be; the last of them, if none has
+/// stood for any time. `None` if there are none.
 fn mean(prices: &mut [Priced], end: Nanos) -> Option<Decimal> {
     prices.sort_unstable();
     let (first, _, _) = *prices.first()?;
+    let (_, _, last) = *prices.last()?;
+    if first >= end {
+        return Some(last);
+    }
     let ends = prices[1..].iter().map(|(time, _, _)| *time).chain([end]);
     let length = |from: Nanos, to: Nanos| Decimal(i128::from(to.0) - i128::from(from.0));
     let sum = prices

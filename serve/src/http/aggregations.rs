@@ -68,6 +68,8 @@ fn bars(values: &Values) -> Listing {
     let columns = COLUMNS.iter().filter(|(name, _)| is_asked(name)).map(|(_, columns)| *columns);
     let columns = columns.collect::<Vec<_>>().join(", ");
     // It keeps every trade until its interval is whole, so it is made only where it is wanted.
+    // A price stands no longer than until the newest event that there is.
+    let end = format!("least({end}, k2_clock(venue))");
     let twap = match is_asked("twap") {
         true => format!(", k2_twap(ts_event, sequence, price, {step}, {end}) AS twap"),
         false => String::new(),

@@ -16,7 +16,7 @@ use crate::error::{Error, FieldError, Result};
 use crate::format::Format;
 
 /// What only says how an answer is written, or which part of it.
-const NOT_THE_QUESTION: [&str; 4] = ["cursor", "format", "limit", "on_partial"];
+const NOT_THE_QUESTION: [&str; 5] = ["as_of", "cursor", "format", "limit", "on_partial"];
 
 /// A request whose parameters are right.
 pub(super) struct Ask {

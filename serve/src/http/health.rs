@@ -35,9 +35,11 @@ pub(super) async fn health(State(state): State<ServerState>) -> Response {
     let (job, tables) = match &job {
         JobState::Running => (json!({"status": "running"}), "ok"),
         JobState::Stalled { reason } => {
-            (json!({"status": "stalled", "reason": reason}), "unreachable")
+            (json!({"status": "stalled", "reason": without_places(reason)}), "unreachable")
         }
-        JobState::Failed { reason } => (json!({"status": "failed", "reason": reason}), "ok"),
+        JobState::Failed { reason } => {
+            (json!({"status": "failed", "reason": without_places(reason)}), "ok")
+        }
     };
     let is_well = job["status"] == "running";
     let health = json!({
@@ -53,4 +55,29 @@ pub(super) async fn health(State(state): State<ServerState>) -> Response {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
+}
+
+/// `reason` with the names of files alone, as where they are is not for everyone. The log has it.
+fn without_places(reason: &str) -> String {
+    let named = reason.split(' ').map(|word| {
+        let is_place =
+            word.contains("://") || word.trim_start_matches(['"', '\'', '(']).starts_with('/');
+        let name = word.rsplit('/').next().unwrap_or(word);
+        if is_place { name } else { word }
+    });
+    named.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_files_are_is_not_told() {
+        let reason =
+            "write data file file:///srv/k2/trades/data/k2-1.parquet; free space (os error 28)";
+        let told = "write data file k2-1.parquet; free space (os error 28)";
+        assert_eq!(without_places(reason), told);
+        assert_eq!(without_places("open '/srv/k2/lock': 1/2"), "open lock': 1/2");
+    }
 }

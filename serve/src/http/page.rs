@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::{DataType, Schema};
+use arrow_cast::cast;
+use arrow_schema::{DataType, Schema, TimeUnit};
 use k2_model::time::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use k2_model::{Coordinates, Decimal, Instrument, Nanos};
 use k2_sinks::At;
@@ -76,6 +77,22 @@ const fn by(column: &'static str) -> OrderedBy {
 /// tells any two rows of a table apart.
 pub(super) const RECORDS: &[OrderedBy] =
     &[by("ts_event"), by("sequence"), by("source"), by("partition"), by("offset")];
+
+/// Symbols, by name.
+pub(super) const SYMBOLS: &[OrderedBy] = &[by("venue"), by("symbol"), by("raw_symbol")];
+
+/// Snapshots of all tables, by time.
+pub(super) const SNAPSHOTS: &[OrderedBy] =
+    &[OrderedBy { column: "committed_at", is_moment: true }, by("table"), by("snapshot_id")];
+
+/// Gaps, by when they were revealed.
+pub(super) const GAPS: &[OrderedBy] = &[
+    OrderedBy { column: "revealed_ts", is_moment: true },
+    by("venue"),
+    by("symbol"),
+    by("data_type"),
+    by("first_missing"),
+];
 
 /// Bars: by window.
 pub(super) const BARS: &[OrderedBy] =
@@ -321,8 +338,10 @@ fn part_of(column: &dyn Array, row: usize) -> Option<Part> {
     Some(match column.data_type() {
         DataType::Int32 => Part::Integer(column.as_primitive::<Int32Type>().value(row).into()),
         DataType::Int64 => Part::Integer(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Timestamp(_, _) => {
-            Part::Integer(column.as_primitive_opt::<TimestampNanosecondType>()?.value(row))
+        DataType::Timestamp(_, zone) => {
+            let nanos = DataType::Timestamp(TimeUnit::Nanosecond, zone.clone());
+            let moment = cast(&column.slice(row, 1), &nanos).ok()?;
+            Part::Integer(moment.as_primitive_opt::<TimestampNanosecondType>()?.value(0))
         }
         DataType::Decimal128(_, _) => {
             Part::Decimal(Decimal(column.as_primitive::<Decimal128Type>().value(row)))
@@ -360,8 +379,16 @@ fn keep(answer: &mut Answer, columns: usize) -> Result<()> {
 impl Ask {
     /// The cursor that was sent, if one was.
     pub(super) fn cursor(&self) -> Result<Option<Cursor>> {
-        let text = self.values.text("cursor");
-        text.map(|text| Cursor::open(text, self.question(), &self.state.secret)).transpose()
+        let Some(text) = self.values.text("cursor") else { return Ok(None) };
+        let cursor = Cursor::open(text, self.question(), &self.state.secret)?;
+        match self.values.as_of() {
+            Some(as_of) if as_of.offsets != cursor.as_of.offsets => Err(Error::bad_request(
+                "invalid_cursor",
+                "read the cursor: it is of another moment than as_of",
+            )
+            .with_hint("leave as_of out: a cursor goes on at the moment of its first page")),
+            _ => Ok(Some(cursor)),
+        }
     }
 
     /// Answers `sql`, at the snapshot of the path if that names one.

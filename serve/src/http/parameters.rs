@@ -224,9 +224,6 @@ impl Values {
                 tell(most, format!("must not be below {least}"));
             }
         }
-        if self.0.contains_key("cursor") && self.0.contains_key("as_of") {
-            tell("as_of", "must be left out with a cursor, which carries its own".to_owned());
-        }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
@@ -484,7 +481,7 @@ fn interval(json: &Json) -> Result<i64, String> {
 
 /// The `as_of` of an earlier answer's `meta`; in a query it is JSON text.
 fn as_of(read: serde_json::Result<AsOf>) -> Result<AsOf, String> {
-    read.map_err(|error| format!("must be the as_of of an answer's meta: {error}"))
+    read.map_err(|_| "must be the as_of of an answer's meta, as it is there".to_owned())
 }
 
 #[cfg(test)]

@@ -171,10 +171,11 @@ const SUMMARY_DAY: &[Parameter] = &[
 ];
 const SUMMARIES: &[Parameter] =
     &[SYMBOL.required(), VENUE, START, END, limit(30, 10_000), CURSOR, AS_OF, FORMAT, ON_PARTIAL];
-const SYMBOL_LIST: &[Parameter] = &[VENUE, limit(10_000, 100_000), AS_OF, FORMAT];
+const SYMBOL_LIST: &[Parameter] = &[VENUE, limit(10_000, 100_000), CURSOR, AS_OF, FORMAT];
 const SNAPSHOTS: &[Parameter] = &[
     Parameter::new("table", Kind::OneOf(&["trades", "quotes", "rejects", "gaps"]), "Of which."),
     limit(10, 1_000),
+    CURSOR,
     FORMAT,
 ];
 const GAPS: &[Parameter] = &[
@@ -185,6 +186,7 @@ const GAPS: &[Parameter] = &[
     START,
     END,
     limit(100, 10_000),
+    CURSOR,
     AS_OF,
     FORMAT,
 ];

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::ask::Ask;
 use super::names;
-use super::page::{Page, cut};
+use super::page::{GAPS, Listing, OrderedBy, Page, SNAPSHOTS, SYMBOLS};
 use super::records::conditions;
 use super::reply::respond;
 use crate::answer::Pagination;
@@ -40,29 +40,31 @@ pub(super) fn gaps_schema() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Answers `sql` up to the limit, and says whether there is more.
-async fn list(ask: Ask, sql: String) -> Result<Response> {
-    let limit = ask.values.limit();
-    let sql = format!("{sql} LIMIT {}", limit + 1);
-    let mut answer = ask.query(sql, ask.values.as_of().cloned()).await?;
-    let rows = answer.rows();
-    names::check(&ask, rows, &mut answer.meta).await?;
-    let has_more = rows > limit;
-    cut(&mut answer, limit);
-    respond(&ask, Page::of(answer, Pagination { limit, cursor: None, has_more })).await
-}
-
-fn filtered(select: &str, conditions: &[String]) -> String {
-    if conditions.is_empty() {
-        return select.to_owned();
-    }
-    format!("{select} WHERE {}", conditions.join(" AND "))
+/// A page of the rows of `from` that fulfil `conditions`.
+async fn list(
+    ask: Ask,
+    from: &str,
+    conditions: Vec<String>,
+    (order, is_descending): (&'static [OrderedBy], bool),
+) -> Result<Response> {
+    let listing = Listing {
+        from: from.to_owned(),
+        columns: None,
+        conditions,
+        order,
+        is_descending,
+        times: None,
+        since: None,
+    };
+    let mut page = listing.page(&ask).await?;
+    let rows = page.rows();
+    names::check(&ask, rows, &mut page.answer.meta).await?;
+    respond(&ask, page).await
 }
 
 pub(super) async fn symbols(ask: Ask) -> Result<Response> {
     let conditions = conditions(&ask.values, "last_ts", literal::moment);
-    let sql = filtered("SELECT * FROM symbols", &conditions);
-    list(ask, format!("{sql} ORDER BY venue, symbol, raw_symbol")).await
+    list(ask, "symbols", conditions, (SYMBOLS, false)).await
 }
 
 pub(super) async fn stats(ask: Ask) -> Result<Response> {
@@ -73,8 +75,7 @@ pub(super) async fn stats(ask: Ask) -> Result<Response> {
 
 pub(super) async fn snapshots(ask: Ask) -> Result<Response> {
     let of = ask.values.text("table").map(|table| format!("\"table\" = {}", literal::text(table)));
-    let sql = filtered("SELECT * FROM snapshots", &of.into_iter().collect::<Vec<_>>());
-    list(ask, format!("{sql} ORDER BY committed_at DESC, \"table\", snapshot_id")).await
+    list(ask, "snapshots", of.into_iter().collect(), (SNAPSHOTS, true)).await
 }
 
 pub(super) async fn gaps(ask: Ask) -> Result<Response> {
@@ -84,28 +85,30 @@ pub(super) async fn gaps(ask: Ask) -> Result<Response> {
     let from = match ask.values.text("state") {
         // In memory, where all changes of gaps would have to be read otherwise.
         Some("open") => {
-            "SELECT venue, symbol, data_type, first_missing, last_missing, missing, revealed_ts,
-                    arrow_cast(NULL, 'Timestamp(Nanosecond, Some(\"UTC\"))') AS healed_ts, cause,
-                    severity
-             FROM gaps_open"
+            "(SELECT venue, symbol, data_type, first_missing, last_missing, missing, revealed_ts,
+                     arrow_cast(NULL, 'Timestamp(Nanosecond, Some(\"UTC\"))') AS healed_ts, cause,
+                     severity
+              FROM gaps_open)"
         }
         Some(_) => {
             conditions.push("healed_ts IS NOT NULL".to_owned());
-            "SELECT * FROM gaps"
+            "gaps"
         }
-        None => "SELECT * FROM gaps",
+        None => "gaps",
     };
-    let sql = filtered(from, &conditions);
-    let order = "ORDER BY revealed_ts DESC, venue, symbol, data_type, first_missing";
-    list(ask, format!("{sql} {order}")).await
+    list(ask, from, conditions, (GAPS, true)).await
 }
 
 pub(super) async fn feeds(ask: Ask) -> Result<Response> {
     let mut conditions = conditions(&ask.values, "last_ts_event", literal::moment);
     let data_type = ask.values.text("data_type");
     conditions.extend(data_type.map(|it| format!("data_type = {}", literal::text(it))));
-    let sql = filtered("SELECT * FROM feed_health", &conditions);
-    let mut answer = ask.query(format!("{sql} ORDER BY venue, data_type"), None).await?;
+    let conditions = match &conditions[..] {
+        [] => String::new(),
+        all => format!("WHERE {}", all.join(" AND ")),
+    };
+    let sql = format!("SELECT * FROM feed_health {conditions} ORDER BY venue, data_type");
+    let mut answer = ask.query(sql, None).await?;
     let rows = answer.rows();
     names::check(&ask, rows, &mut answer.meta).await?;
     let pagination = Pagination::whole(rows);

@@ -49,6 +49,8 @@ fn state_of(error: &Error) -> &'static str {
         "unknown_column" => "42703",
         "unknown_function" => "42883",
         "ambiguous_column" => "42702",
+        "not_grouped" => "42803",
+        "wrong_types" => "42883",
         "not_supported" => "0A000",
         // As for any statement that writes in a transaction that is read-only.
         "not_a_query" => "25006",

@@ -1,12 +1,68 @@
-//! Lists that something is compared with: `ANY('{a,b}')`, `ANY(ARRAY['a', 'b'])`, also as casts.
+//! What something is compared with that is more than one: `ANY('{a,b}')`, `ANY(ARRAY['a', 'b'])`, also as
+//! casts, and `ANY (SELECT …)`.
+//!
+//! `= ANY` is `IN`, which prunes. Compared with a query in another way, a column of it is called as none
+//! outside is: the planner would take `price` in `price >= ALL (SELECT price …)` for one and the same.
 
-use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, Value};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Query, Value,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::rewrite::{cast, text, text_of, value};
 use crate::pg::array_elements;
 
+/// What `left op ANY (right)` is, said otherwise.
+pub(super) fn any_of(left: &Expr, op: &BinaryOperator, right: &mut Expr) -> Option<Expr> {
+    match (op, subquery_of(right)) {
+        (BinaryOperator::Eq, Some(query)) => Some(in_query(left, query, false)),
+        (_, Some(query)) => {
+            call_apart(query);
+            None
+        }
+        (BinaryOperator::Eq, None) => Some(in_list(left, elements(right)?, false)),
+        _ => None,
+    }
+}
+
+/// What `left op ALL (right)` is, said otherwise.
+pub(super) fn all_of(left: &Expr, op: &BinaryOperator, right: &mut Expr) -> Option<Expr> {
+    match (op, subquery_of(right)) {
+        (BinaryOperator::NotEq, Some(query)) => Some(in_query(left, query, true)),
+        (_, Some(query)) => {
+            call_apart(query);
+            None
+        }
+        (BinaryOperator::NotEq, None) => Some(in_list(left, elements(right)?, true)),
+        _ => None,
+    }
+}
+
+fn subquery_of(right: &mut Expr) -> Option<&mut Box<Query>> {
+    match right {
+        Expr::Subquery(query) => Some(query),
+        Expr::Nested(inner) => subquery_of(inner),
+        _ => None,
+    }
+}
+
+fn in_query(left: &Expr, query: &Query, negated: bool) -> Expr {
+    let (expr, subquery) = (Box::new(left.clone()), Box::new(query.clone()));
+    Expr::InSubquery { expr, subquery, negated }
+}
+
+/// Calls the one column of `query` as nothing else is called.
+fn call_apart(query: &mut Box<Query>) {
+    let sql = format!("SELECT k2_compared FROM ({query}) AS k2_compared_rows (k2_compared)");
+    let parser = Parser::new(&GenericDialect {}).try_with_sql(&sql);
+    if let Ok(apart) = parser.and_then(|mut parser| parser.parse_query()) {
+        *query = apart;
+    }
+}
+
 /// The elements of a list: `ARRAY[…]`, the text of one, or a cast of either.
-pub(super) fn elements(list: &Expr) -> Option<Vec<Expr>> {
+fn elements(list: &Expr) -> Option<Vec<Expr>> {
     match list {
         Expr::Array(array) => Some(array.elem.clone()),
         Expr::Nested(inner) => elements(inner),

@@ -26,7 +26,7 @@ use super::arrows::rewrite_arrow;
 use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::idioms::rewrite_idioms;
-use super::lists::{elements, in_list, is_text_array};
+use super::lists::{all_of, any_of, in_list, is_text_array};
 use super::numbers::{class_oid, type_oid};
 use super::patterns::{rewrite_escape, rewrite_similar};
 use super::recursion::name_columns;
@@ -133,14 +133,14 @@ impl VisitorMut for Rewriter {
                     *expr = other;
                 }
             }
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
-                if let Some(list) = elements(right) {
-                    *expr = in_list(left, list, false);
+            Expr::AnyOp { left, compare_op, right, .. } => {
+                if let Some(other) = any_of(left, compare_op, right) {
+                    *expr = other;
                 }
             }
-            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
-                if let Some(list) = elements(right) {
-                    *expr = in_list(left, list, true);
+            Expr::AllOp { left, compare_op, right } => {
+                if let Some(other) = all_of(left, compare_op, right) {
+                    *expr = other;
                 }
             }
             _ => {}

@@ -7,6 +7,7 @@
 //! before it is planned (`names`), and its plan before it is optimised (`sizes`). And a query in a query
 //! takes a lot of stack, which a thread that answers does not have.
 
+mod groups;
 mod names;
 pub(crate) mod sizes;
 
@@ -29,6 +30,8 @@ use crate::statement;
 const STEPS_MAX: usize = 20_000;
 /// Queries and tables in a question, those behind a name counted wherever it stands.
 const PARTS_MAX: usize = 10_000;
+/// Sets of groups of one query.
+const GROUP_SETS_MAX: usize = 256;
 /// Steps of all conditions, once they are pushed down.
 const CONDITIONS_MAX: usize = 10_000;
 /// Steps that may stand one on the other.
@@ -42,6 +45,10 @@ pub const STACK_BYTES: usize = 32 << 20;
 pub(crate) async fn plan_of(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
     if names::parts_of(&statement) > PARTS_MAX {
         return Err(too_many_steps());
+    }
+    if groups::sets_of(&statement) > GROUP_SETS_MAX {
+        return Err(too_complex(&format!("has more than {GROUP_SETS_MAX} sets of groups"))
+            .with_hint("name the sets that are wanted with GROUPING SETS ((a, b), (a), ())"));
     }
     columns::name_apart(&mut statement);
     let planning = OnLargeStack(Box::pin(state.statement_to_plan(statement)));

@@ -148,6 +148,13 @@ fn questions_that_are_hard_to_plan_are_answered_or_refused_in_time() {
     hard.extend([
         "SELECT 1".to_owned() + &"+1".repeat(490),
         "SELECT 1".to_owned() + &"::INT".repeat(490),
+        "SELECT levenshtein(repeat('a', 1000000), repeat('b', 1000000))".to_owned(),
+        "SELECT regexp_count(repeat('a', 1000000), '.*[^a]|a')".to_owned(),
+        "SELECT btrim(repeat('b', 1000000), repeat('a', 1000000) || 'b')".to_owned(),
+        "SELECT array_has_any(range(1, 100000), range(100000, 200000))".to_owned(),
+        "SELECT count(*) FROM trades GROUP BY CUBE (venue, symbol, raw_symbol, asset_class, \
+         trade_id, sequence, ts, ts_event, ts_recv, price, quantity, currency, side, source)"
+            .to_owned(),
         "SELECT INTERVAL '1 day'".to_owned() + &" * 1".repeat(490),
         "SELECT symbol".to_owned() + &"||'x'".repeat(490) + " FROM trades",
         "SELECT ts".to_owned() + &" AT TIME ZONE 'UTC'".repeat(240) + " FROM trades",
