@@ -54,7 +54,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
     scalar.extend(postgresql::scalars());
     let scalar = times::with_times(scalar).into_iter().map(guarded).collect();
     let aggregate = state.aggregate_functions().values().cloned();
-    let mut aggregate = aggregate.map(exact).collect::<Vec<_>>();
+    let mut aggregate = aggregate.map(exact).map(postgresql::spread).collect::<Vec<_>>();
     aggregate.extend([Arc::new(bar::bar()), Arc::new(twap::twap())]);
     aggregate.extend(postgresql::aggregates());
     let mut planners: Vec<Arc<dyn ExprPlanner>> =

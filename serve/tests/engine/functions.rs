@@ -188,7 +188,7 @@ const TYPES: [(&str, &str); 10] = [
     ("pg_typeof(ARRAY['a'::text])", "text[]"),
 ];
 
-const AGGREGATES: [(&str, &str); 14] = [
+const AGGREGATES: [(&str, &str); 15] = [
     ("(SELECT every(a > 1) FROM (VALUES (1.5), (2.5)) AS t(a))", "true"),
     ("(SELECT every(a > 2) FROM (VALUES (1.5), (2.5)) AS t(a))", "false"),
     (
@@ -223,6 +223,7 @@ const AGGREGATES: [(&str, &str); 14] = [
         "(SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a) FROM (VALUES (1.5), (2.5), (4.0), (7.5)) AS t(a))",
         "3.25",
     ),
+    ("(SELECT variance(a) FROM (VALUES (2), (4), (9)) AS t(a))", "13"),
     ("(SELECT bit_and(a) FROM (VALUES (6), (3)) AS t(a))", "2"),
     ("(SELECT bit_or(a) FROM (VALUES (6), (3)) AS t(a))", "7"),
     ("(SELECT bool_or(a > 2) FROM (VALUES (1.5), (2.5)) AS t(a))", "true"),
@@ -272,6 +273,28 @@ fn series_have_the_rows_of_postgresql() {
 #[test]
 fn aggregates_are_those_of_postgresql() {
     check(&AGGREGATES);
+}
+
+#[test]
+fn what_has_left_a_window_is_no_part_of_its_spread() {
+    let engine = live(&Job::new());
+    // Of one row there is no sample.
+    for (function, wanted) in [
+        ("stddev", "2"),
+        ("stddev_samp", "2"),
+        ("stddev_pop", "3"),
+        ("var", "2"),
+        ("var_samp", "2"),
+        ("var_pop", "3"),
+        ("variance", "2"),
+    ] {
+        let sql = format!(
+            "SELECT count(*)::text AS x FROM (SELECT {function}(p) OVER (ORDER BY i ROWS 2 \
+             PRECEDING) AS spread FROM (VALUES (1, 61000.5), (2, 61999.1), (3, 61500.0), \
+             (4, 61500.0), (5, 61500.0), (6, 61500.0)) AS t(i, p)) AS s WHERE spread = 0"
+        );
+        assert_eq!(texts_of(&engine, &sql), [wanted], "{function}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! * `texts` has `format`, and what a text is quoted or digested by.
 //! * `series` has `generate_series` of whatever PostgreSQL takes.
 //! * `most` has the aggregate `mode`, and `types` tells what a value is.
+//! * `spread` keeps `stddev` and `variance` precise over windows.
 //! * `literals` reads texts as PostgreSQL does, and `spans` those that are intervals.
 
 pub(crate) mod literals;
@@ -12,6 +13,7 @@ mod numbers;
 mod powers;
 mod series;
 pub(crate) mod spans;
+mod spread;
 mod texts;
 mod types;
 
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(crate) use most::MODE;
+pub(crate) use spread::spread;
 
 /// All that stand beside the functions of DataFusion, or in the place of one of them.
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {

@@ -1,0 +1,360 @@
+//! `stddev` and `variance` of the rows that a window shows.
+//!
+//! Those of DataFusion take a row that leaves a window away from a running sum. What that sum lost to
+//! larger rows it does not get back: of six equal prices the variance came out as less than nothing, and
+//! its root as no number. Here the rows of the window are kept, and looked at twice for each answer: once
+//! for their mean, and once for how far they are from it.
+//!
+//! What is not computed over a window that moves is left to DataFusion.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Array, ArrayRef, Float64Array};
+use arrow_cast::cast;
+use arrow_schema::{DataType, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, WindowFunctionParams,
+};
+use datafusion::logical_expr::function::{
+    AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
+};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator, Operator,
+    ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
+};
+
+/// `function`, which keeps its precision over a window if it is one that tells how far values are apart.
+pub(crate) fn spread(function: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
+    let of = match function.name() {
+        "var" => Spread { is_root: false, is_sample: true },
+        "var_pop" => Spread { is_root: false, is_sample: false },
+        "stddev" => Spread { is_root: true, is_sample: true },
+        "stddev_pop" => Spread { is_root: true, is_sample: false },
+        _ => return function,
+    };
+    let mut aliases = function.aliases().to_vec();
+    if function.name() == "var" && !aliases.iter().any(|it| it == VARIANCE) {
+        aliases.push(VARIANCE.to_owned());
+    }
+    Arc::new(AggregateUDF::new_from_impl(Spreads { function, of, aliases }))
+}
+
+/// What PostgreSQL calls `var` as well.
+const VARIANCE: &str = "variance";
+
+/// What is told of how far values are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Spread {
+    /// The root of the variance, and not the variance itself.
+    is_root: bool,
+    /// The values are a sample of all that there are.
+    is_sample: bool,
+}
+
+impl Spread {
+    fn of(self, values: &VecDeque<f64>) -> Option<f64> {
+        let count = values.len() as f64;
+        let shared = if self.is_sample { count - 1.0 } else { count };
+        if shared <= 0.0 {
+            return None;
+        }
+        // The first value is near the others, so that little is lost when they are added.
+        let first = *values.front()?;
+        let mean = first + values.iter().map(|value| value - first).sum::<f64>() / count;
+        let (mut squares, mut rest) = (0.0, 0.0);
+        for value in values {
+            let apart = value - mean;
+            squares += apart * apart;
+            // Nothing, if the mean were exact.
+            rest += apart;
+        }
+        let variance = (squares - rest * rest / count) / shared;
+        // Not less than nothing, and no number where there is none among the values.
+        let variance = if variance < 0.0 { 0.0 } else { variance };
+        Some(if self.is_root { variance.sqrt() } else { variance })
+    }
+}
+
+/// The values that a window shows, the oldest first.
+#[derive(Debug)]
+struct Shown {
+    of: Spread,
+    values: VecDeque<f64>,
+}
+
+impl Shown {
+    fn new(of: Spread) -> Self {
+        Self { of, values: VecDeque::new() }
+    }
+}
+
+fn floats(values: &[ArrayRef]) -> Result<Float64Array> {
+    let [values] = values else { return exec_err!("a spread is that of one column") };
+    Ok(cast(values, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+}
+
+impl Accumulator for Shown {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.values.extend(floats(values)?.iter().flatten());
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let [values] = values else { return exec_err!("a spread is that of one column") };
+        let left = values.len() - values.null_count();
+        self.values.drain(..left.min(self.values.len()));
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(ScalarValue::Float64(self.of.of(&self.values)))
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.values.capacity() * size_of::<f64>()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        exec_err!("a window is not computed in parts")
+    }
+
+    fn merge_batch(&mut self, _states: &[ArrayRef]) -> Result<()> {
+        exec_err!("a window is not computed in parts")
+    }
+}
+
+/// A function of DataFusion: all but how it follows a window is as it is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Spreads {
+    function: Arc<AggregateUDF>,
+    of: Spread,
+    aliases: Vec<String>,
+}
+
+impl Spreads {
+    fn inner(&self) -> &dyn AggregateUDFImpl {
+        self.function.inner().as_ref()
+    }
+}
+
+#[warn(clippy::missing_trait_methods)]
+impl AggregateUDFImpl for Spreads {
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
+        if args.is_distinct {
+            return self.inner().create_sliding_accumulator(args);
+        }
+        Ok(Box::new(Shown::new(self.of)))
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        self.inner().accumulator(args)
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        self.inner().groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        self.inner().create_groups_accumulator(args)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        self.inner().state_fields(args)
+    }
+
+    fn name(&self) -> &str {
+        self.inner().name()
+    }
+
+    fn schema_name(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.inner().schema_name(params)
+    }
+
+    fn human_display(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.inner().human_display(params)
+    }
+
+    fn window_function_schema_name(&self, params: &WindowFunctionParams) -> Result<String> {
+        self.inner().window_function_schema_name(params)
+    }
+
+    fn display_name(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.inner().display_name(params)
+    }
+
+    fn window_function_display_name(&self, params: &WindowFunctionParams) -> Result<String> {
+        self.inner().window_function_display_name(params)
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner().signature()
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        self.inner().return_type(arguments)
+    }
+
+    fn return_field(&self, arguments: &[FieldRef]) -> Result<FieldRef> {
+        self.inner().return_field(arguments)
+    }
+
+    fn is_nullable(&self) -> bool {
+        self.inner().is_nullable()
+    }
+
+    /// None is of use to it.
+    fn with_beneficial_ordering(
+        self: Arc<Self>,
+        _beneficial_ordering: bool,
+    ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        Ok(None)
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.inner().order_sensitivity()
+    }
+
+    fn simplify(&self) -> Option<AggregateFunctionSimplification> {
+        self.inner().simplify()
+    }
+
+    fn simplify_expr_op_literal(
+        &self,
+        function: &AggregateFunction,
+        argument: &Expr,
+        operator: Operator,
+        literal: &Expr,
+        argument_is_left: bool,
+    ) -> Result<Option<Expr>> {
+        self.inner().simplify_expr_op_literal(
+            function,
+            argument,
+            operator,
+            literal,
+            argument_is_left,
+        )
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        self.inner().reverse_expr()
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner().coerce_types(arguments)
+    }
+
+    fn is_descending(&self) -> Option<bool> {
+        self.inner().is_descending()
+    }
+
+    fn value_from_stats(&self, args: &StatisticsArgs<'_>) -> Option<ScalarValue> {
+        self.inner().value_from_stats(args)
+    }
+
+    fn default_value(&self, of: &DataType) -> Result<ScalarValue> {
+        self.inner().default_value(of)
+    }
+
+    fn supports_null_handling_clause(&self) -> bool {
+        self.inner().supports_null_handling_clause()
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        self.inner().supports_within_group_clause()
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner().documentation()
+    }
+
+    fn set_monotonicity(&self, of: &DataType) -> SetMonotonicity {
+        self.inner().set_monotonicity(of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: Vec<Option<f64>>) -> [ArrayRef; 1] {
+        [Arc::new(Float64Array::from(values))]
+    }
+
+    fn shown(is_root: bool, is_sample: bool) -> Shown {
+        Shown::new(Spread { is_root, is_sample })
+    }
+
+    fn told(shown: &mut Shown) -> Option<f64> {
+        let ScalarValue::Float64(told) = shown.evaluate().unwrap() else { panic!("no float") };
+        told
+    }
+
+    #[test]
+    fn of_equal_values_that_are_left_it_is_exactly_nothing() {
+        let mut root = shown(true, true);
+        root.update_batch(&column(vec![Some(61_000.5), Some(61_999.1), Some(61_500.0)])).unwrap();
+        assert!(told(&mut root).is_some_and(|it| (it - 499.3).abs() < 0.001));
+        for left in [61_000.5, 61_999.1] {
+            root.update_batch(&column(vec![Some(61_500.0)])).unwrap();
+            root.retract_batch(&column(vec![Some(left)])).unwrap();
+        }
+        assert_eq!(told(&mut root), Some(0.0));
+        // A third of 0.1 three times is not 0.1.
+        let mut tenths = shown(false, false);
+        tenths.update_batch(&column(vec![Some(0.1); 3])).unwrap();
+        assert_eq!(told(&mut tenths), Some(0.0));
+    }
+
+    #[test]
+    fn a_sample_has_one_value_less_than_all() {
+        let values = column(vec![Some(2.0), None, Some(4.0), Some(9.0)]);
+        for (is_root, is_sample, wanted) in
+            [(false, true, 13.0), (false, false, 26.0 / 3.0), (true, true, 13.0_f64.sqrt())]
+        {
+            let mut all = shown(is_root, is_sample);
+            all.update_batch(&values).unwrap();
+            assert!(told(&mut all).is_some_and(|it| (it - wanted).abs() < 1e-12), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn rows_without_a_value_neither_come_nor_go() {
+        let (mut sample, mut all) = (shown(false, true), shown(false, false));
+        assert_eq!((told(&mut sample), told(&mut all)), (None, None));
+        for one in [&mut sample, &mut all] {
+            one.update_batch(&column(vec![None, Some(1e9), None, Some(5.0)])).unwrap();
+            one.retract_batch(&column(vec![None, Some(1e9), None])).unwrap();
+        }
+        assert_eq!((told(&mut sample), told(&mut all)), (None, Some(0.0)));
+        let bytes = size_of::<Shown>() + all.values.capacity() * size_of::<f64>();
+        assert_eq!(all.size(), bytes);
+    }
+
+    #[test]
+    fn infinite_values_leave_nothing_behind() {
+        let mut root = shown(true, false);
+        root.update_batch(&column(vec![Some(f64::INFINITY), Some(1.0), Some(3.0)])).unwrap();
+        assert!(told(&mut root).is_some_and(f64::is_nan));
+        root.retract_batch(&column(vec![Some(f64::INFINITY)])).unwrap();
+        assert_eq!(told(&mut root), Some(1.0));
+    }
+}
