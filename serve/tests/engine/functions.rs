@@ -6,7 +6,7 @@ use k2_serve::Request;
 use super::support::Job;
 use super::{answer, ask, live, rows, texts_of};
 
-const NUMBERS: [(&str, &str); 50] = [
+const NUMBERS: [(&str, &str); 57] = [
     ("mod(7, 3)", "1"),
     ("mod(-7, 3)", "-1"),
     ("mod(7.5, 2)", "1.5"),
@@ -35,6 +35,13 @@ const NUMBERS: [(&str, &str); 50] = [
     ("round(3.14159, 2)", "3.14"),
     ("round(61837.635, 2)", "61837.64"),
     ("round(1250.0, -2)", "1300"),
+    ("round(2.5::float8)", "2"),
+    ("round(0.5::float8)", "0"),
+    ("round(-1.5::float8)", "-2"),
+    ("round(3.5::float4)", "4"),
+    ("round(2.6::float8)", "3"),
+    ("round(null::float8)", "null"),
+    ("(SELECT sum(round(a)) FROM (VALUES (0.5::float8), (1.5), (2.5)) AS t(a))", "4"),
     ("ceil(1.2)", "2"),
     ("ceil(-1.2)", "-1"),
     ("ceiling(1.2)", "2"),

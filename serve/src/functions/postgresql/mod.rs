@@ -1,6 +1,7 @@
 //! Functions that PostgreSQL has and DataFusion has not, or has for floats alone.
 //!
 //! * `numbers` computes with decimals as decimals: prices stay exact. `powers` are floats.
+//! * `rounded` rounds floats, half to the even number.
 //! * `texts` has `format`, and what a text is quoted or digested by.
 //! * `series` has `generate_series` of whatever PostgreSQL takes.
 //! * `most` has the aggregate `mode`, and `types` tells what a value is.
@@ -11,6 +12,7 @@ pub(crate) mod literals;
 mod most;
 mod numbers;
 mod powers;
+mod rounded;
 mod series;
 pub(crate) mod spans;
 mod spread;
@@ -27,7 +29,7 @@ pub(crate) use spread::spread;
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {
     let mut all = numbers::all();
     all.extend(texts::all());
-    all.extend([powers::power(), series::series(), types::type_of()]);
+    all.extend([powers::power(), rounded::round(), series::series(), types::type_of()]);
     all
 }
 
