@@ -1,7 +1,8 @@
 //! `date_trunc(unit, ts, zone)`: the start of a day, a month and so on of the clocks in a zone.
 //!
 //! The function of two arguments is DataFusion's own: it keeps order, and so what is grouped by it
-//! needs no sorting.
+//! needs no sorting. It is told of units as it calls them, and those that it has not, from a decade on,
+//! are computed here of the clocks in UTC. They keep order too.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use arrow_array::{Array, Int64Array};
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike};
 use datafusion::common::types::{NativeType, logical_date, logical_string};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::functions::datetime;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
@@ -52,6 +53,48 @@ impl DateTrunc {
     fn builtin(&self) -> &dyn ScalarUDFImpl {
         self.builtin.inner().as_ref()
     }
+
+    /// Of two arguments.
+    fn in_utc(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(to) = call.args.first().and_then(text_of).and_then(Unit::named) else {
+            return self.builtin().invoke_with_args(call);
+        };
+        if let Some(name) = known_as(to) {
+            call.args[0] = ColumnarValue::Scalar(ScalarValue::from(name));
+            return self.builtin().invoke_with_args(call);
+        }
+        let (rows, is_constant) = rows_of(&call);
+        let [_, time] = &call.args[..] else { return exec_err!("date_trunc takes a time") };
+        let array = time.to_array(rows)?;
+        let DataType::Timestamp(unit, zone) = array.data_type() else {
+            return self.builtin().invoke_with_args(call);
+        };
+        let start = |count| {
+            let start = clock_of(count, *unit).and_then(|clock| truncated(clock, to));
+            start.and_then(|start| count_of(start, *unit)).map(Some).ok_or_else(out_of_range)
+        };
+        let starts = counts(&array)?;
+        let starts = starts.iter().map(|count| count.map_or(Ok(None), start));
+        let starts = starts.collect::<Result<Int64Array>>()?;
+        answered(&times(&starts, *unit, zone.as_deref())?, is_constant)
+    }
+}
+
+/// What DataFusion calls a unit, if it has it.
+fn known_as(unit: Unit) -> Option<&'static str> {
+    Some(match unit {
+        Unit::Microsecond => "microsecond",
+        Unit::Millisecond => "millisecond",
+        Unit::Second => "second",
+        Unit::Minute => "minute",
+        Unit::Hour => "hour",
+        Unit::Day => "day",
+        Unit::Week => "week",
+        Unit::Month => "month",
+        Unit::Quarter => "quarter",
+        Unit::Year => "year",
+        Unit::Decade | Unit::Century | Unit::Millennium => return None,
+    })
 }
 
 impl ScalarUDFImpl for DateTrunc {
@@ -86,7 +129,7 @@ impl ScalarUDFImpl for DateTrunc {
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if call.args.len() == 2 {
-            return self.builtin().invoke_with_args(call);
+            return self.in_utc(call);
         }
         let [unit, time, zone] = &call.args[..] else {
             return exec_err!("date_trunc takes a unit, a time and, if need be, a zone");
@@ -216,6 +259,20 @@ mod tests {
         let clock: NaiveDateTime = "2024-08-09T13:45:30.123456789".parse().unwrap();
         for (unit, expected) in cases {
             assert_eq!(truncated(clock, unit), Some(expected.parse().unwrap()), "{unit:?}");
+        }
+    }
+
+    #[test]
+    fn units_have_more_names_than_the_builtin_knows() {
+        let names = [
+            ("milliseconds", Some("millisecond")),
+            ("MINS", Some("minute")),
+            ("hours", Some("hour")),
+            ("years", Some("year")),
+            ("decades", None),
+        ];
+        for (name, wanted) in names {
+            assert_eq!(known_as(Unit::named(name).unwrap()), wanted, "{name}");
         }
     }
 
