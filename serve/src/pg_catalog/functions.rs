@@ -29,6 +29,7 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         ("current_setting", Does::TellSettings),
         ("quote_ident", Does::Quote),
         ("parse_ident", Does::TakeApart),
+        ("pg_size_pretty", Does::WriteSizes),
         (CLASS_NAME, Does::NameTables),
         ("to_regclass", Does::FindTables),
         ("to_regtype", Does::FindTypes),
@@ -68,7 +69,6 @@ fn constants() -> Vec<(&'static [&'static str], ScalarValue)> {
         (&["current_user", "session_user", "user", "current_role", "pg_get_userbyid"], text("k2")),
         (&["pg_encoding_to_char"], text("UTF8")),
         (&["pg_tablespace_location"], text("")),
-        (&["pg_size_pretty"], text("0 bytes")),
         (&["current_schemas"], schemas()),
         (&GRANTED, ScalarValue::from(true)),
         // Where a session asks, those of `pg` that know it stand in place of the last two.
@@ -131,6 +131,8 @@ enum Does {
     Quote,
     /// The parts of a name with points in it.
     TakeApart,
+    /// So many bytes, in a unit that makes few digits of them.
+    WriteSizes,
     NameTables,
     /// The number of the table or type of a name, and null where there is none.
     FindTables,
@@ -165,6 +167,7 @@ impl Function {
             Does::Answer(_) | Does::NameTypes | Does::NameTables | Does::TellSettings => {
                 TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny])
             }
+            Does::WriteSizes => TypeSignature::Any(1),
             Does::Quote | Does::TakeApart | Does::FindTables | Does::FindTypes => {
                 TypeSignature::Exact(vec![DataType::Utf8])
             }
@@ -227,6 +230,11 @@ impl ScalarUDFImpl for Function {
                 let names = oids.as_primitive::<Int64Type>().iter();
                 Arc::new(names.map(|oid| oid.map(name)).collect::<StringArray>())
             }
+            Does::WriteSizes => {
+                let sizes = self.numbers(&call, 0)?;
+                let sizes = sizes.as_primitive::<Int64Type>().iter();
+                Arc::new(sizes.map(|bytes| bytes.map(size)).collect::<StringArray>())
+            }
             Does::TellSettings => {
                 let value = |name: &str| {
                     let mut settings = setting_defaults();
@@ -259,6 +267,25 @@ impl ScalarUDFImpl for Function {
         };
         Ok(ColumnarValue::Array(array))
     }
+}
+
+/// As PostgreSQL's `pg_size_pretty` writes it.
+fn size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    const BYTES_MAX: u64 = 10 * 1_024;
+    if bytes.unsigned_abs() < BYTES_MAX {
+        return format!("{bytes} bytes");
+    }
+    // In halves of a unit, so that the last half can be rounded: what is left of a half is not.
+    let mut halves = bytes / 512;
+    let mut units = UNITS.iter().peekable();
+    while let Some(unit) = units.next() {
+        if units.peek().is_none() || halves.unsigned_abs() < 2 * BYTES_MAX - 1 {
+            return format!("{} {unit}", (halves + halves.signum()) / 2);
+        }
+        halves /= 1_024;
+    }
+    format!("{bytes} bytes")
 }
 
 /// As PostgreSQL's `format_type` writes it.
@@ -315,6 +342,31 @@ mod tests {
         assert_eq!(type_name(1184, Some(-1)).unwrap(), "timestamp with time zone");
         assert_eq!(type_name(1009, None).unwrap(), "text[]");
         assert_eq!(type_name(0, None), None);
+    }
+
+    #[test]
+    fn sizes_have_a_unit_that_fits_them() {
+        let cases = [
+            (0, "0 bytes"),
+            (10_239, "10239 bytes"),
+            (-10_239, "-10239 bytes"),
+            (10_240, "10 kB"),
+            (-10_240, "-10 kB"),
+            // The half of a kB is rounded, and what is less is cut off.
+            (10_751, "10 kB"),
+            (10_752, "11 kB"),
+            (10_485_247, "10239 kB"),
+            (10_485_248, "10 MB"),
+            (123_456_789, "118 MB"),
+            (10_737_418_240, "10 GB"),
+            (1 << 50, "1024 TB"),
+            (1 << 60, "1024 PB"),
+            (i64::MAX, "8192 PB"),
+            (i64::MIN, "-8192 PB"),
+        ];
+        for (bytes, wanted) in cases {
+            assert_eq!(size(bytes), wanted, "{bytes}");
+        }
     }
 
     #[test]
