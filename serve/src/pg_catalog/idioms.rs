@@ -1,8 +1,10 @@
 //! What PostgreSQL has a form of its own for, in the form that the planner knows.
 //!
 //! * Functions of another name: `every` is `bool_and`.
-//! * `percentile_disc(0.5) WITHIN GROUP (ORDER BY x)` is one of all values in their order, and
-//!   `mode() WITHIN GROUP (ORDER BY x)` a function of `x`.
+//! * `percentile_disc(0.5) WITHIN GROUP (ORDER BY x)` is one of all values in their order,
+//!   `percentile_cont` lies between two of them, and `mode() WITHIN GROUP (ORDER BY x)` is a function
+//!   of `x`.
+//! * `date(x)` is a cast.
 //! * Intervals with a time in them: `INTERVAL '1 day 02:30'`.
 //! * Functions that make rows (`series`).
 //!
@@ -11,14 +13,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Interval, ObjectName, OrderByExpr, Select, SelectItem, Statement, TableFactor, UnaryOperator,
-    VisitMut, VisitorMut,
+    DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, Interval, ObjectName, OrderByExpr, Select, SelectItem, Statement, TableFactor,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::rewrite::{last_of, text, text_of};
+use super::rewrite::{cast, last_of, text, text_of};
 use super::series::{name_rows, rows_of};
 use crate::functions::postgresql::spans::{respelled, spelled};
 
@@ -74,9 +76,17 @@ impl VisitorMut for Idioms {
 }
 
 /// Functions, and what the planner calls them.
-const RENAMED: [(&str, &str); 3] =
-    [("every", "bool_and"), ("any_value", "min"), ("ceiling", "ceil")];
+const RENAMED: [(&str, &str); 4] = [
+    ("every", "bool_and"),
+    ("any_value", "min"),
+    ("ceiling", "ceil"),
+    // That of the planner takes the first one alone.
+    ("array_remove", "array_remove_all"),
+];
+/// Functions that something else stands for, here or in what is rewritten after it.
+const REPLACED: [&str; 3] = ["date", "array_length", "array_upper"];
 const PERCENTILE: &str = "percentile_disc";
+const PERCENTILE_BETWEEN: &str = "percentile_cont";
 const MODE: &str = crate::functions::postgresql::MODE;
 /// What makes rows where it is selected.
 pub(super) const SERIES: &str = "generate_series";
@@ -87,7 +97,9 @@ fn name_kept(expr: &Expr) -> Option<String> {
     let name = last_of(&function.name);
     let is_renamed = RENAMED.iter().any(|(known, _)| *known == name)
         || name == SERIES
-        || ([PERCENTILE, MODE].contains(&&*name) && !function.within_group.is_empty());
+        || REPLACED.contains(&&*name)
+        || ([PERCENTILE, PERCENTILE_BETWEEN, MODE].contains(&&*name)
+            && !function.within_group.is_empty());
     is_renamed.then_some(name)
 }
 
@@ -97,12 +109,16 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
         function.name = ObjectName::from(vec![Ident::new(*other)]);
         return None;
     }
+    if name == "date" {
+        return Some(cast(argument_of(function)?.clone(), DataType::Date));
+    }
     let [order] = &function.within_group[..] else { return None };
     if function.over.is_some() {
         return None;
     }
     match &*name {
         PERCENTILE => percentile(function, order),
+        PERCENTILE_BETWEEN => percentile_between(function, order),
         MODE => mode(function, order),
         _ => None,
     }
@@ -111,17 +127,69 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
 /// The first of the values in their order that has at least so great a part of them before it,
 /// itself included.
 fn percentile(function: &Function, order: &OrderByExpr) -> Option<Expr> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(part))] = &list.args[..] else { return None };
-    let value = &order.expr;
-    let filter = match &function.filter {
-        Some(filter) => format!("({filter}) AND ({value}) IS NOT NULL"),
-        None => format!("({value}) IS NOT NULL"),
-    };
+    let (part, value) = (argument_of(function)?, &order.expr);
+    let filter = filter_of(function, value);
     parsed(&format!(
         "array_element(array_agg({value} ORDER BY {order}) FILTER (WHERE {filter}), \
          CAST(greatest(1, ceil(({part}) * count({value}) FILTER (WHERE {filter}))) AS BIGINT))"
     ))
+}
+
+/// What lies so great a part of the way from the first of the values in their order to the last one. The
+/// aggregate of the planner knows millionths of the way alone. It has the words for a part that is none.
+fn percentile_between(function: &Function, order: &OrderByExpr) -> Option<Expr> {
+    let (part, value) = (argument_of(function)?, &order.expr);
+    if is_array(part) || number_of(part).is_some_and(|part| !(0.0..=1.0).contains(&part)) {
+        return None;
+    }
+    let filter = filter_of(function, value);
+    let all = format!("array_agg({value} ORDER BY {order}) FILTER (WHERE {filter})");
+    let steps = format!("(count({value}) FILTER (WHERE {filter}) - 1)");
+    let way = format!("CAST({part} AS DOUBLE PRECISION) * {steps}");
+    let at = |whole: &str| {
+        let place = format!("CAST({whole}({way}) AS BIGINT) + 1");
+        format!("CAST(array_element({all}, {place}) AS DOUBLE PRECISION)")
+    };
+    let (before, behind) = (at("floor"), at("ceil"));
+    parsed(&format!("({before} + ({behind} - {before}) * ({way} - floor({way})))"))
+}
+
+/// The rows with a value among those that a function is of.
+fn filter_of(function: &Function, value: &Expr) -> String {
+    match &function.filter {
+        Some(filter) => format!("({filter}) AND ({value}) IS NOT NULL"),
+        None => format!("({value}) IS NOT NULL"),
+    }
+}
+
+/// The one argument of a function.
+fn argument_of(function: &Function) -> Option<&Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &list.args[..] else {
+        return None;
+    };
+    Some(argument)
+}
+
+fn is_array(expr: &Expr) -> bool {
+    match expr {
+        Expr::Array(_) => true,
+        Expr::Cast { expr, data_type, .. } => {
+            matches!(data_type, DataType::Array(_)) || is_array(expr)
+        }
+        Expr::Nested(expr) => is_array(expr),
+        _ => false,
+    }
+}
+
+/// The number that is written.
+fn number_of(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => digits.parse().ok(),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => number_of(expr).map(|it| -it),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => number_of(expr),
+        other => text_of(other)?.trim().parse().ok(),
+    }
 }
 
 /// Of those that most rows have the first one of the order is meant. That is the least one, unless the
@@ -192,10 +260,45 @@ mod tests {
                  CAST(greatest(1, CEIL((0.5) * count(a) FILTER (WHERE (a) IS NOT NULL))) AS BIGINT)) \
                  AS p FROM t",
             ),
+            ("SELECT date(ts) FROM t", "SELECT CAST(ts AS DATE) AS date FROM t"),
+            (
+                "SELECT array_remove(a, 1) FROM t",
+                "SELECT array_remove_all(a, 1) AS array_remove FROM t",
+            ),
+            (
+                "SELECT array_length(a, 1) FROM t",
+                "SELECT array_length(a, 1) AS array_length FROM t",
+            ),
             ("SELECT price, max(price) FROM t", "SELECT price, max(price) FROM t"),
         ];
         for (sql, wanted) in cases {
             assert_eq!(rewritten(sql), wanted);
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_way_is_between_two_values() {
+        let of = |call: &str| rewritten(&format!("SELECT 2 * {call} FROM t"));
+        let found = of("percentile_cont(0.25) WITHIN GROUP (ORDER BY a DESC) FILTER (WHERE b)");
+        let all = "array_agg(a ORDER BY a DESC) FILTER (WHERE (b) AND (a) IS NOT NULL)";
+        let way = "CAST(0.25 AS DOUBLE PRECISION) * \
+                   (count(a) FILTER (WHERE (b) AND (a) IS NOT NULL) - 1)";
+        let at = |whole: &str| {
+            format!(
+                "CAST(array_element({all}, CAST({whole}({way}) AS BIGINT) + 1) AS DOUBLE PRECISION)"
+            )
+        };
+        let (before, behind) = (at("FLOOR"), at("CEIL"));
+        let wanted = format!("({before} + ({behind} - {before}) * ({way} - FLOOR({way})))");
+        assert_eq!(found, format!("SELECT 2 * {wanted} FROM t"));
+        for left in [
+            "percentile_cont(1.5) WITHIN GROUP (ORDER BY a)",
+            "percentile_cont(-0.5) WITHIN GROUP (ORDER BY a)",
+            "percentile_cont(ARRAY[0.25, 0.5]) WITHIN GROUP (ORDER BY a)",
+            "percentile_cont(0.5) WITHIN GROUP (ORDER BY a) OVER (PARTITION BY b)",
+            "percentile_cont(a, 0.5)",
+        ] {
+            assert_eq!(of(left), format!("SELECT 2 * {left} FROM t"));
         }
     }
 

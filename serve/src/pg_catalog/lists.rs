@@ -1,11 +1,12 @@
 //! What something is compared with that is more than one: `ANY('{a,b}')`, `ANY(ARRAY['a', 'b'])`, also as
-//! casts, and `ANY (SELECT …)`.
+//! casts, and `ANY (SELECT …)`; and how long a list is.
 //!
 //! `= ANY` is `IN`, which prunes. Compared with a query in another way, a column of it is called as none
 //! outside is: the planner would take `price` in `price >= ALL (SELECT price …)` for one and the same.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Query, Value,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Value,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -112,4 +113,34 @@ pub(super) fn in_list(expr: &Expr, list: Vec<Expr>, negated: bool) -> Expr {
         return value(Value::Boolean(negated));
     }
     Expr::InList { expr: Box::new(expr.clone()), list, negated }
+}
+
+/// `array_length(…)` as in PostgreSQL: a number with a sign, so that it goes with others, and null of a
+/// list without elements.
+pub(super) fn length(function: &Function) -> Expr {
+    let length = cast(Expr::Function(function.clone()), DataType::BigInt(None));
+    let none = value(Value::Number("0".to_owned(), false));
+    let args = [length, none].map(|it| FunctionArg::Unnamed(FunctionArgExpr::Expr(it)));
+    let list =
+        FunctionArgumentList { duplicate_treatment: None, args: args.into(), clauses: Vec::new() };
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("nullif")]),
+        args: FunctionArguments::List(list),
+        ..function.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg_catalog::idioms::parsed;
+
+    #[test]
+    fn a_list_without_elements_has_no_length() {
+        let Some(Expr::Function(function)) = parsed("array_length(a, 1)") else {
+            panic!("no function")
+        };
+        let wanted = "nullif(CAST(array_length(a, 1) AS BIGINT), 0)";
+        assert_eq!(length(&function).to_string(), wanted);
+    }
 }

@@ -26,7 +26,7 @@ use super::arrows::rewrite_arrow;
 use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::idioms::rewrite_idioms;
-use super::lists::{all_of, any_of, in_list, is_text_array};
+use super::lists::{all_of, any_of, in_list, is_text_array, length};
 use super::numbers::{class_oid, type_oid};
 use super::patterns::{rewrite_escape, rewrite_similar};
 use super::recursion::name_columns;
@@ -111,9 +111,8 @@ impl VisitorMut for Rewriter {
             Expr::Function(function) => {
                 rewrite_function(function);
                 rewrite_age(function);
-                // A length has a sign in PostgreSQL, and so it goes with other numbers.
                 if last_of(&function.name) == "array_length" {
-                    *expr = cast(expr.clone(), DataType::BigInt(None));
+                    *expr = length(function);
                 }
             }
             Expr::Collate { expr: inner, collation } if is_default_collation(collation) => {
@@ -307,7 +306,7 @@ fn rewrite_subquery(expr: &mut Expr) {
         Expr::Subquery(query) if is_blank(&query.body) => *expr = value(Value::Null),
         // Lists that the catalog keeps for PostgreSQL are all null.
         Expr::Function(function)
-            if ["array_to_string", "array_remove"].contains(&&*last_of(&function.name))
+            if ["array_to_string", "array_remove_all"].contains(&&*last_of(&function.name))
                 || matches!(function.args, FunctionArguments::Subquery(_)) =>
         {
             *expr = cast(value(Value::Null), DataType::Text);

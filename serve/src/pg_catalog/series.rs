@@ -274,7 +274,10 @@ mod tests {
             ("generate_series(1, 3) AS n", "unnest(generate_series(1, 3)) AS n"),
             ("day + generate_series(0, 1)", "day + unnest(generate_series(0, 1))"),
             ("unnest(generate_series(1, 3))", "unnest(generate_series(1, 3))"),
-            ("array_length(generate_series(1, 3))", "array_length(generate_series(1, 3))"),
+            (
+                "array_length(generate_series(1, 3))",
+                "array_length(generate_series(1, 3)) AS array_length",
+            ),
         ];
         for (selected, wanted) in cases {
             assert_eq!(rewritten(&format!("SELECT {selected}")), format!("SELECT {wanted}"));

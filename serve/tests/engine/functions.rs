@@ -66,7 +66,7 @@ const NUMBERS: [(&str, &str); 57] = [
     ("width_bucket(0.35::float8, 0, 1, 10)", "4"),
 ];
 
-const TEXTS: [(&str, &str); 27] = [
+const TEXTS: [(&str, &str); 33] = [
     ("md5('abc')", "900150983cd24fb0d6963f7d28e17f72"),
     ("md5('')", "d41d8cd98f00b204e9800998ecf8427e"),
     ("format('%s-%s %%', 'a', 1)", "a-1 %"),
@@ -90,6 +90,12 @@ const TEXTS: [(&str, &str); 27] = [
     ("rpad('7', 3, '0')", "700"),
     ("regexp_replace('aAa', 'a', 'x', 'gi')", "xxx"),
     ("array_to_string(string_to_array('a,b,c', ','), '+')", "a+b+c"),
+    ("array_to_string(array_remove(ARRAY[1, 2, 1, 3], 1), '+')", "2+3"),
+    ("array_length(ARRAY[1, 2, 3], 1)", "3"),
+    ("array_length(array_remove(ARRAY[1, 1], 1), 1)", "null"),
+    ("pg_size_pretty(10239::bigint)", "10239 bytes"),
+    ("pg_size_pretty(10240::bigint)", "10 kB"),
+    ("pg_size_pretty(null::bigint)", "null"),
     ("strpos('abc', 'c')", "3"),
     ("translate('abc', 'ab', 'xy')", "xyc"),
     ("reverse('abc')", "cba"),
@@ -182,6 +188,45 @@ const SERIES: [(&str, &str); 22] = [
     ("(SELECT sum(g * ordinality) FROM generate_series(5, 7) WITH ORDINALITY AS g)", "38"),
 ];
 
+const TIMES: [(&str, &str); 12] = [
+    (
+        "date_trunc('minutes', timestamp '2024-08-09 13:45:30.5') = timestamp '2024-08-09 13:45:00'",
+        "true",
+    ),
+    (
+        "date_trunc('milliseconds', timestamp '2024-08-09 13:45:30.123456') = timestamp '2024-08-09 13:45:30.123'",
+        "true",
+    ),
+    (
+        "date_trunc('hours', timestamptz '2024-08-09 13:45:30+00') = timestamptz '2024-08-09 13:00:00+00'",
+        "true",
+    ),
+    (
+        "date_trunc('HOUR', timestamp '2024-08-09 13:45:30') = timestamp '2024-08-09 13:00:00'",
+        "true",
+    ),
+    (
+        "date_trunc('decade', timestamp '2024-08-09 13:45:30') = timestamp '2020-01-01 00:00:00'",
+        "true",
+    ),
+    (
+        "date_trunc('century', timestamptz '2000-08-09 13:45:30+00') = timestamptz '1901-01-01 00:00:00+00'",
+        "true",
+    ),
+    (
+        "date_trunc('millennium', timestamp '2024-08-09 13:45:30') = timestamp '2001-01-01 00:00:00'",
+        "true",
+    ),
+    ("date_trunc('decades', null::timestamptz)", "null"),
+    ("pg_typeof(date_trunc('decade', now()))", "timestamp with time zone"),
+    (
+        "(SELECT count(*) FROM (SELECT date_trunc('decade', a) AS d FROM (VALUES (timestamp '2019-12-31'), (timestamp '2020-01-01'), (timestamp '2029-12-31')) AS t(a) GROUP BY 1) AS g)",
+        "2",
+    ),
+    ("date(timestamptz '2024-08-09 23:45:30+00')", "2024-08-09"),
+    ("date('2024-08-09') = date '2024-08-09'", "true"),
+];
+
 const TYPES: [(&str, &str); 10] = [
     ("pg_typeof(1.5)", "numeric"),
     ("pg_typeof(true)", "boolean"),
@@ -195,7 +240,7 @@ const TYPES: [(&str, &str); 10] = [
     ("pg_typeof(ARRAY['a'::text])", "text[]"),
 ];
 
-const AGGREGATES: [(&str, &str); 15] = [
+const AGGREGATES: [(&str, &str); 21] = [
     ("(SELECT every(a > 1) FROM (VALUES (1.5), (2.5)) AS t(a))", "true"),
     ("(SELECT every(a > 2) FROM (VALUES (1.5), (2.5)) AS t(a))", "false"),
     (
@@ -229,6 +274,30 @@ const AGGREGATES: [(&str, &str); 15] = [
     (
         "(SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a) FROM (VALUES (1.5), (2.5), (4.0), (7.5)) AS t(a))",
         "3.25",
+    ),
+    (
+        "(SELECT percentile_cont(0.123456789) WITHIN GROUP (ORDER BY a) FROM (VALUES (0), (1000000000)) AS t(a))",
+        "123456789",
+    ),
+    (
+        "(SELECT percentile_cont(0.375) WITHIN GROUP (ORDER BY a) FROM (VALUES (61800.25), (61900.25)) AS t(a))",
+        "61837.75",
+    ),
+    (
+        "(SELECT percentile_cont(0.25) WITHIN GROUP (ORDER BY a DESC) FROM (VALUES (1.5), (2.5), (null), (4.5)) AS t(a))",
+        "3.5",
+    ),
+    (
+        "(SELECT percentile_cont(1) WITHIN GROUP (ORDER BY a) FILTER (WHERE a < 4) FROM (VALUES (1.5), (2.5), (4.5)) AS t(a))",
+        "2.5",
+    ),
+    (
+        "(SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a) FROM (VALUES (1.5)) AS t(a) WHERE a > 2)",
+        "null",
+    ),
+    (
+        "(SELECT pg_typeof(percentile_cont(0.5) WITHIN GROUP (ORDER BY a)) FROM (VALUES (1.5)) AS t(a))",
+        "double precision",
     ),
     ("(SELECT variance(a) FROM (VALUES (2), (4), (9)) AS t(a))", "13"),
     ("(SELECT bit_and(a) FROM (VALUES (6), (3)) AS t(a))", "2"),
@@ -270,6 +339,11 @@ fn texts_are_made_as_in_postgresql() {
 #[test]
 fn literals_are_read_as_in_postgresql() {
     check(&LITERALS);
+}
+
+#[test]
+fn times_are_cut_off_as_in_postgresql() {
+    check(&TIMES);
 }
 
 #[test]
@@ -361,6 +435,13 @@ fn columns_have_the_names_of_postgresql() {
         ("SELECT * FROM unnest(ARRAY[1, 2]) AS u", "u"),
         ("SELECT generate_series(1, 3)", "generate_series"),
         ("SELECT every(true)", "every"),
+        ("SELECT date(now())", "date"),
+        ("SELECT array_remove(ARRAY[1, 2], 1)", "array_remove"),
+        ("SELECT array_length(ARRAY[1, 2], 1)", "array_length"),
+        (
+            "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a) FROM (VALUES (1)) AS t(a)",
+            "percentile_cont",
+        ),
         ("SELECT mode() WITHIN GROUP (ORDER BY a) FROM (VALUES (1)) AS t(a)", "mode"),
     ] {
         let answer = answer(&engine, sql);
