@@ -1,9 +1,11 @@
 //! `stddev` and `variance` of the rows that a window shows.
 //!
 //! Those of DataFusion take a row that leaves a window away from a running sum. What that sum lost to
-//! larger rows it does not get back: of six equal prices the variance came out as less than nothing, and
-//! its root as no number. Here the rows of the window are kept, and looked at twice for each answer: once
+//! larger rows it does not get back: of equal prices the variance came out as less than nothing, and its
+//! root as no number. Here the rows of the window are kept, and looked at twice for each answer: once
 //! for their mean, and once for how far they are from it.
+//!
+//! Each answer takes as long as its window has rows.
 //!
 //! What is not computed over a window that moves is left to DataFusion.
 
