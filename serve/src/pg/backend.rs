@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::sessions::Backend;
+use super::sessions::{Backend, Wish};
 use super::settings::Settings;
 use crate::error::Error;
 
@@ -92,9 +92,15 @@ impl Function {
     }
 
     fn set(&self, call: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [names, values, ..] = &call.args[..] else {
+        let [names, values, rest @ ..] = &call.args[..] else {
             return exec_err!("set_config takes a name and a value");
         };
+        let is_local = match rest {
+            [is_local, ..] => is_local.to_array(call.number_rows)?,
+            [] => Arc::new(BooleanArray::from(vec![false; call.number_rows])),
+        };
+        let is_local = arrow_cast::cast(&is_local, &DataType::Boolean)?;
+        let is_local = is_local.as_boolean();
         let texts = |argument: &ColumnarValue| {
             let array = argument.to_array(call.number_rows)?;
             Ok::<_, DataFusionError>(arrow_cast::cast(&array, &DataType::Utf8)?)
@@ -102,7 +108,7 @@ impl Function {
         let (names, values) = (texts(names)?, texts(values)?);
         let (names, values) = (names.as_string::<i32>(), values.as_string::<i32>());
         let mut set = Vec::with_capacity(names.len());
-        for (name, value) in names.iter().zip(values) {
+        for ((name, value), is_local) in names.iter().zip(values).zip(is_local) {
             let Some(name) = name else {
                 set.push(None);
                 continue;
@@ -114,7 +120,8 @@ impl Function {
                 let hint = refusal.hint.unwrap_or_else(|| "SHOW ALL lists the settings".to_owned());
                 DataFusionError::External(Box::new(error.with_hint(hint)))
             })?;
-            self.backend.wish(name, value);
+            let is_local = is_local.unwrap_or(false);
+            self.backend.wish(name, Wish { value: value.to_owned(), is_local });
             set.push(Some(value.to_owned()));
         }
         Ok(ColumnarValue::Array(Arc::new(StringArray::from(set))))

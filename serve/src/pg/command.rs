@@ -35,6 +35,8 @@ pub(super) enum Command {
     Set {
         name: String,
         value: String,
+        /// Until the transaction ends.
+        is_local: bool,
     },
     /// `None`: all of them.
     Reset(Option<String>),
@@ -214,7 +216,7 @@ fn isolated(upper: &[&str], plain: Command, with: impl Fn(&'static str) -> Comma
 }
 
 fn set_to(name: &str, value: &str) -> Command {
-    Command::Set { name: name.to_owned(), value: value.to_owned() }
+    Command::Set { name: name.to_owned(), value: value.to_owned(), is_local: false }
 }
 
 /// What follows `SET`.
@@ -225,9 +227,11 @@ fn set(upper: &[&str], words: &[&str]) -> Command {
         }
         ["TRANSACTION", ..] => isolated(upper, Command::Nothing("SET"), |it| set_to(ISOLATION, it)),
         ["SESSION", "AUTHORIZATION", ..] => Command::Nothing("SET"),
-        ["SESSION" | "LOCAL", rest @ ..] if !matches!(rest, ["=" | "TO", ..]) => {
-            set(rest, &words[1..])
-        }
+        ["SESSION", rest @ ..] if !matches!(rest, ["=" | "TO", ..]) => set(rest, &words[1..]),
+        ["LOCAL", rest @ ..] if !matches!(rest, ["=" | "TO", ..]) => match set(rest, &words[1..]) {
+            Command::Set { name, value, .. } => Command::Set { name, value, is_local: true },
+            other => other,
+        },
         ["TIME", "ZONE", ..] => set_to("timezone", &words[2..].concat()),
         ["NAMES", ..] => set_to("client_encoding", &words[1..].concat()),
         _ => match upper.iter().position(|word| matches!(*word, "=" | "TO")) {
@@ -272,6 +276,14 @@ mod tests {
             ("/* x */ rollback", Command::Rollback),
             ("SET extra_float_digits = 3", set_to("extra_float_digits", "3")),
             ("set session statement_timeout to '5s'", set_to("statement_timeout", "5s")),
+            (
+                "SET LOCAL statement_timeout = '5s'",
+                Command::Set {
+                    name: "statement_timeout".into(),
+                    value: "5s".into(),
+                    is_local: true,
+                },
+            ),
             ("SET search_path TO a, b", set_to("search_path", "a, b")),
             ("SET TIME ZONE 'Europe/Berlin'", set_to("timezone", "Europe/Berlin")),
             ("SET k2.notices = all", set_to("k2.notices", "all")),

@@ -6,8 +6,12 @@ use super::command::Command;
 use super::refusal::{self, Refusal};
 use super::rows::{Column, columns_of};
 use super::session::Session;
+use super::sessions::Wish;
+use super::settings::Settings;
 use super::transaction::{ISOLATION, Transaction};
 use super::wire::put_sized;
+
+const APPLICATION: &str = "application_name";
 
 /// What a statement that is no question has done.
 pub(super) struct Done {
@@ -27,20 +31,45 @@ pub(super) fn shown_columns(command: &Command) -> Option<Vec<Column>> {
 
 impl Session {
     pub(super) fn obey(&mut self, command: &Command) -> Result<Done, Refusal> {
+        let before = self.application()?;
+        let done = self.done(command)?;
+        self.tell_application(&before)?;
+        Ok(done)
+    }
+
+    /// The one setting that may change of those that a client is told.
+    fn application(&self) -> Result<String, Refusal> {
+        Ok(self.settings.get(APPLICATION)?.to_owned())
+    }
+
+    fn tell_application(&mut self, before: &str) -> Result<(), Refusal> {
+        let now = self.application()?;
+        if now != before {
+            self.out.texts(b'S', &[APPLICATION, &now]);
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, command: &Command) -> Result<Done, Refusal> {
         let mut rows = Vec::new();
         let tag = match command {
             Command::Begin(isolation) => {
                 self.begin_transaction(*isolation)?;
                 "BEGIN"
             }
-            Command::Commit | Command::Rollback => self.end(command)?,
+            Command::Commit | Command::Rollback => {
+                match self.end_transaction(*command == Command::Commit)? {
+                    true => "COMMIT",
+                    false => "ROLLBACK",
+                }
+            }
             Command::RollbackTo => {
                 if self.transaction == Transaction::Failed {
                     self.transaction = Transaction::Open;
                 }
                 "ROLLBACK"
             }
-            Command::Set { name, value } => self.set(name, value)?,
+            Command::Set { name, value, is_local } => self.set(name, value, *is_local)?,
             Command::Reset(name) => {
                 self.settings.reset(name.as_deref())?;
                 "RESET"
@@ -84,31 +113,37 @@ impl Session {
         Ok(Done { tag, rows })
     }
 
-    /// Ends a transaction. One that has failed is rolled back, whatever is asked.
-    fn end(&mut self, command: &Command) -> Result<&'static str, Refusal> {
-        let was = self.end_transaction()?;
-        let commits = *command == Command::Commit && was != Transaction::Failed;
-        Ok(if commits { "COMMIT" } else { "ROLLBACK" })
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<&'static str, Refusal> {
+    fn set(&mut self, name: &str, value: &str, is_local: bool) -> Result<&'static str, Refusal> {
         if name == ISOLATION {
             self.isolate(value)?;
             return Ok("SET");
         }
-        if let Some(told) = self.settings.set(name, value)? {
-            refusal::tell_notice(&mut self.out, &told);
+        if is_local && self.transaction == Transaction::Idle {
+            // What may not be is refused all the same.
+            Settings::default().set(name, value)?;
+            let message = format!("{name} stays as it is: SET LOCAL is of a transaction");
+            refusal::tell_warning(&mut self.out, "25P01", &message);
+            return Ok("SET");
         }
-        if name == "application_name" {
-            self.out.texts(b'S', &[name, value]);
+        let told = match is_local {
+            true => self.settings.set_local(name, value)?,
+            false => self.settings.set(name, value)?,
+        };
+        if let Some(told) = told {
+            refusal::tell_notice(&mut self.out, &told);
         }
         Ok("SET")
     }
 
     /// Sets what a question has asked for with `set_config`. That it may be so was seen before.
     pub(super) fn grant_wishes(&mut self) {
-        for (name, value) in self.inbound.registered.take_wishes() {
-            if let Err(refusal) = self.set(&name, &value) {
+        let is_idle = self.transaction == Transaction::Idle;
+        for (name, Wish { value, is_local }) in self.inbound.registered.take_wishes() {
+            // Its transaction was the question alone.
+            if is_local && is_idle {
+                continue;
+            }
+            if let Err(refusal) = self.obey(&Command::Set { name, value, is_local }) {
                 refusal::tell_notice(&mut self.out, &refusal.message);
             }
         }

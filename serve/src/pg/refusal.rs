@@ -109,6 +109,11 @@ pub(super) fn tell_notice(out: &mut Writer, message: &str) {
     tell(out, b'N', "NOTICE", "00000", message, None);
 }
 
+/// Tells a client that something was not done, which is no error either.
+pub(super) fn tell_warning(out: &mut Writer, state: &str, message: &str) {
+    tell(out, b'N', "WARNING", state, message, None);
+}
+
 fn tell(out: &mut Writer, tag: u8, severity: &str, state: &str, message: &str, hint: Option<&str>) {
     let fields = [(b'S', severity), (b'V', severity), (b'C', state), (b'M', message)].into_iter();
     out.message(tag, |body| {

@@ -122,7 +122,11 @@ impl Session {
                     .into())
             }
         };
-        self.grant_wishes();
+        match answered {
+            // As all that a statement does, if it fails.
+            Err(_) => drop(self.inbound.registered.take_wishes()),
+            Ok(()) => self.grant_wishes(),
+        }
         match answered {
             Err(Stop::Refused(refusal)) => {
                 self.is_skipping = !is_simple;
@@ -169,6 +173,8 @@ impl Session {
         for sql in statements {
             let command = command::classify(&sql);
             self.check_transaction(&command)?;
+            // What the question before has asked for, it has before this one.
+            self.grant_wishes();
             match command {
                 Command::Question => self.question(sql).await?,
                 Command::Execute(executed) => {

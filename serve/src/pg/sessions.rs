@@ -31,7 +31,7 @@ struct Entry {
     activity: Activity,
     signals: Arc<Signals>,
     /// Settings that its own question asks for, by name; the session has not got them yet.
-    wishes: BTreeMap<String, String>,
+    wishes: BTreeMap<String, Wish>,
 }
 
 #[derive(Default)]
@@ -184,7 +184,7 @@ impl Registered {
     }
 
     /// The settings that questions have asked for since the last time.
-    pub(super) fn take_wishes(&self) -> BTreeMap<String, String> {
+    pub(super) fn take_wishes(&self) -> BTreeMap<String, Wish> {
         let mut known = self.backend.sessions.known();
         let session = known.sessions.get_mut(&self.backend.number);
         session.map(|session| std::mem::take(&mut session.wishes)).unwrap_or_default()
@@ -195,6 +195,14 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.backend.sessions.known().sessions.remove(&self.backend.number);
     }
+}
+
+/// A setting that a question has asked for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) value: String,
+    /// Until the transaction ends.
+    pub(super) is_local: bool,
 }
 
 impl Backend {
@@ -237,9 +245,9 @@ impl Backend {
     }
 
     /// Asks for a setting, which the session has once its question is answered.
-    pub(super) fn wish(&self, name: &str, value: &str) {
+    pub(super) fn wish(&self, name: &str, wish: Wish) {
         if let Some(session) = self.sessions.known().sessions.get_mut(&self.number) {
-            session.wishes.insert(name.to_lowercase(), value.to_owned());
+            session.wishes.insert(name.to_lowercase(), wish);
         }
     }
 }
@@ -282,7 +290,7 @@ mod tests {
         let session = sessions.register(Owner::default()).ok().unwrap();
         session.begin(&"ü".repeat(QUERY_BYTES_MAX));
         assert_eq!(session.backend().activities()[0].query.len(), QUERY_BYTES_MAX);
-        session.backend().wish("JIT", "off");
+        session.backend().wish("JIT", Wish { value: "off".to_owned(), is_local: false });
         assert_eq!(session.take_wishes().len(), 1);
         assert!(session.take_wishes().is_empty());
     }

@@ -90,10 +90,21 @@ pub(super) const REPORTED: [&str; 12] = [
 /// Bytes of a value.
 const VALUE_BYTES_MAX: usize = 1_024;
 
+type Values = BTreeMap<&'static str, String>;
+
 /// The settings of one session.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
-    set: BTreeMap<&'static str, String>,
+    set: Values,
+    /// There is one in a transaction.
+    after: Option<After>,
+}
+
+/// What is set once a transaction has ended.
+#[derive(Debug)]
+struct After {
+    commit: Values,
+    rollback: Values,
 }
 
 impl Settings {
@@ -102,8 +113,33 @@ impl Settings {
         Ok(self.set.get(name).map_or(default, String::as_str))
     }
 
+    /// A transaction begins.
+    pub(super) fn begin(&mut self) {
+        self.after = Some(After { commit: self.set.clone(), rollback: self.set.clone() });
+    }
+
+    /// The transaction ends, if there is one: what was set in it stays, or it is as before.
+    pub(super) fn end(&mut self, commits: bool) {
+        if let Some(After { commit, rollback }) = self.after.take() {
+            self.set = if commits { commit } else { rollback };
+        }
+    }
+
     /// Sets `name`; what a client should know about it comes back.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<Option<String>, Refusal> {
+        let told = self.set_local(name, value)?;
+        let name = known(name)?.0;
+        if let Some(After { commit, .. }) = &mut self.after {
+            match self.set.get(name) {
+                Some(value) => commit.insert(name, value.clone()),
+                None => commit.remove(name),
+            };
+        }
+        Ok(told)
+    }
+
+    /// Sets `name` until the transaction ends.
+    pub(super) fn set_local(&mut self, name: &str, value: &str) -> Result<Option<String>, Refusal> {
         let (name, _, may) = known(name)?;
         if value.eq_ignore_ascii_case("default") {
             self.set.remove(name);
@@ -140,11 +176,13 @@ impl Settings {
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Refusal> {
-        match name {
-            Some(name) => {
-                self.set.remove(known(name)?.0);
+        let name = name.map(|name| known(name).map(|it| it.0)).transpose()?;
+        let after_commit = self.after.as_mut().map(|after| &mut after.commit);
+        for values in [&mut self.set].into_iter().chain(after_commit) {
+            match name {
+                Some(name) => drop(values.remove(name)),
+                None => values.clear(),
             }
-            None => self.set.clear(),
         }
         Ok(())
     }
@@ -232,6 +270,38 @@ mod tests {
         let told = settings.set("TimeZone", "Europe/Berlin").unwrap();
         assert!(told.unwrap().contains("UTC"));
         assert_eq!(settings.get("timezone").unwrap(), "UTC");
+    }
+
+    #[test]
+    fn what_is_set_in_a_transaction_stays_if_it_commits_and_is_not_local() {
+        let name = "application_name";
+        // Local or not, in this order; what it is after a commit.
+        let cases: [(&[(bool, &str)], &str); 4] = [
+            (&[(false, "a")], "a"),
+            (&[(true, "a")], "before"),
+            (&[(false, "a"), (true, "b")], "a"),
+            (&[(true, "a"), (false, "default")], ""),
+        ];
+        for (steps, committed) in cases {
+            for commits in [true, false] {
+                let mut settings = Settings::default();
+                settings.set(name, "before").unwrap();
+                settings.begin();
+                for (is_local, value) in steps {
+                    let set = if *is_local { Settings::set_local } else { Settings::set };
+                    set(&mut settings, name, value).unwrap();
+                }
+                settings.end(commits);
+                let expected = if commits { committed } else { "before" };
+                assert_eq!(settings.get(name).unwrap(), expected, "{steps:?}");
+            }
+        }
+        let mut settings = Settings::default();
+        settings.begin();
+        settings.set(name, "a").unwrap();
+        settings.reset(None).unwrap();
+        settings.end(true);
+        assert_eq!(settings.get(name).unwrap(), "");
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl Session {
         }
         let default = self.settings.get(DEFAULT_ISOLATION)?.to_owned();
         self.transaction = Transaction::Open;
+        self.settings.begin();
         self.isolate(isolation.unwrap_or(&default))
     }
 
@@ -89,10 +90,13 @@ impl Session {
         Ok(())
     }
 
-    /// What it was.
-    pub(super) fn end_transaction(&mut self) -> Result<Transaction, Refusal> {
+    /// Whether it is committed. One that has failed is rolled back, whatever is asked.
+    pub(super) fn end_transaction(&mut self, is_commit: bool) -> Result<bool, Refusal> {
+        let was = std::mem::replace(&mut self.transaction, Transaction::Idle);
+        let commits = is_commit && was != Transaction::Failed;
         self.moment = Moment::OfEach;
+        self.settings.end(commits);
         self.settings.reset(Some(ISOLATION))?;
-        Ok(std::mem::replace(&mut self.transaction, Transaction::Idle))
+        Ok(commits)
     }
 }

@@ -312,6 +312,46 @@ fn a_question_may_set_what_a_session_has() {
 }
 
 #[test]
+fn what_is_set_in_a_transaction_ends_as_it_does() {
+    let (_job, engine) = job();
+    let doors = open(&engine, &Access::open());
+    let mut client = Client::begun(doors.pg.address());
+    // What is done, and the timeout then.
+    let steps = [
+        ("SET statement_timeout = '9s'", "9s"),
+        ("BEGIN; SET LOCAL statement_timeout = '1s'", "1s"),
+        ("COMMIT", "9s"),
+        ("BEGIN; SET statement_timeout = '2s'", "2s"),
+        ("ROLLBACK", "9s"),
+        ("BEGIN; SET statement_timeout = '2s'; SELECT wrong", ""),
+        ("COMMIT", "9s"),
+        ("BEGIN; SET statement_timeout = '2s'; COMMIT", "2s"),
+        ("BEGIN; SET statement_timeout = '3s'; SET LOCAL statement_timeout = '4s'", "4s"),
+        ("COMMIT", "3s"),
+        ("BEGIN; RESET ALL", "0"),
+        ("ROLLBACK", "3s"),
+        ("BEGIN; SELECT set_config('statement_timeout', '5s', true)", "5s"),
+        ("COMMIT", "3s"),
+        ("BEGIN; SELECT set_config('statement_timeout', '5s', true); COMMIT", "3s"),
+        ("BEGIN; SELECT set_config('statement_timeout', '5s', false); ROLLBACK", "3s"),
+        ("SELECT set_config('statement_timeout', '5s', true)", "3s"),
+        ("SET LOCAL statement_timeout = '5s'", "3s"),
+    ];
+    for (sql, timeout) in steps {
+        client.query(sql);
+        client.until(b'Z');
+        assert_eq!(client.values("SHOW statement_timeout").concat(), timeout, "{sql}");
+    }
+    client.query("SET LOCAL statement_timeout = '5s'");
+    assert_eq!(fields_of(&client.until(b'N').last().unwrap().1).0, "25P01");
+    client.until(b'Z');
+    assert_eq!(client.tags("SET LOCAL client_encoding = 'LATIN1'"), "EZ");
+    // The name of the application is told whenever it changes.
+    assert_eq!(client.tags("SET application_name = 'a'"), "SCZ");
+    assert_eq!(client.tags("BEGIN; SET LOCAL application_name = 'b'; COMMIT"), "CSCSCZ");
+}
+
+#[test]
 fn transactions_are_framed_as_drivers_expect() {
     let (_job, engine) = job();
     let doors = open(&engine, &Access::open());
