@@ -9,6 +9,7 @@ use arrow_array::types::{
     IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef};
+use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::ArrowError;
 
 use super::types::{self, PgType, WireType};
@@ -53,7 +54,9 @@ enum Values {
 
 impl Encoder {
     pub(super) fn new(array: &ArrayRef, wire: &WireType, form: Form) -> Result<Self, ArrowError> {
-        let array = arrow_cast::cast(array, &wire.canonical)?;
+        // What does not fit is told, and not left out.
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let array = cast_with_options(array, &wire.canonical, &strict)?;
         let values = if wire.is_array {
             let list = array.as_list::<i32>();
             let (element, canonical) = (wire.kind, list.values().data_type().clone());
@@ -342,7 +345,7 @@ pub(super) fn numeric_text(bytes: &[u8]) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{Decimal128Array, ListArray, TimestampMicrosecondArray};
+    use arrow_array::{Decimal128Array, ListArray, TimestampMicrosecondArray, UInt64Array};
 
     use super::*;
     use crate::pg::types::wire_type;
@@ -380,6 +383,16 @@ mod tests {
         builder.append_value(values);
         let list: ListArray = builder.finish();
         assert_eq!(text(Arc::new(list)), [r#"{@,"","a b","null",NULL,"q\"\\"}"#]);
+    }
+
+    #[test]
+    fn a_number_without_a_sign_is_written_if_it_fits() {
+        assert_eq!(
+            text(Arc::new(UInt64Array::from(vec![7, u64::MAX / 2]))),
+            ["7", "9223372036854775807"]
+        );
+        let array: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
+        assert!(Encoder::new(&array, &wire_type(array.data_type()), Form::Binary).is_err());
     }
 
     #[test]

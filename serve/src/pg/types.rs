@@ -163,8 +163,8 @@ fn scalar_type(kind: &DataType) -> Option<WireType> {
         D::Boolean => (BOOL, D::Boolean),
         D::Int8 | D::Int16 | D::UInt8 => (INT2, D::Int16),
         D::Int32 | D::UInt16 => (INT4, D::Int32),
-        D::Int64 | D::UInt32 => (INT8, D::Int64),
-        D::UInt64 => (NUMERIC, D::Decimal128(20, 0)),
+        // PostgreSQL counts with a sign. What no int8 holds is refused when it is written.
+        D::Int64 | D::UInt32 | D::UInt64 => (INT8, D::Int64),
         D::Float16 | D::Float32 => (FLOAT4, D::Float32),
         D::Float64 => (FLOAT8, D::Float64),
         D::Decimal32(precision, scale)
@@ -205,6 +205,19 @@ mod tests {
         let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
         assert_eq!(wire_type(&list(DataType::Utf8)).oid(), 1009);
         assert_eq!(wire_type(&list(list(DataType::Int64))).oid(), 114);
+    }
+
+    #[test]
+    fn what_has_no_sign_is_of_a_type_with_one() {
+        let kinds = [
+            (DataType::UInt8, INT2),
+            (DataType::UInt16, INT4),
+            (DataType::UInt32, INT8),
+            (DataType::UInt64, INT8),
+        ];
+        for (kind, wanted) in kinds {
+            assert_eq!(wire_type(&kind).kind, wanted, "{kind}");
+        }
     }
 
     #[test]

@@ -556,6 +556,16 @@ fn names_bytes_and_arrows_are_those_of_postgresql() {
     let (_job, engine) = job();
     let doors = open(&engine, &Access::open());
     let mut client = Client::begun(doors.pg.address());
+    let counted =
+        "SELECT row_number() OVER (), pg_typeof(row_number() OVER ()) FROM trades LIMIT 1";
+    client.query(counted);
+    let heard = client.until(b'Z');
+    let (_, columns) = heard.iter().find(|(tag, _)| *tag == b'T').unwrap();
+    let kind = "row_number".len() + 2 + 1 + 6;
+    assert_eq!(columns[kind..kind + 4], 20_u32.to_be_bytes(), "an int8");
+    client.query("SELECT arrow_cast(18446744073709551615, 'UInt64')");
+    assert_eq!(client.refusal().0, "22003");
+    client.until(b'Z');
     let count = client.values("SELECT count(*) FROM trades");
     for table in ["public.trades", "k2.public.trades", "market_data.trades"] {
         assert_eq!(client.values(&format!("SELECT count(*) FROM {table}")), count, "{table}");
