@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 pub(crate) use casts::functions;
 
-use crate::pg_catalog::rewrite::name_of as short_name_of;
+use crate::pg_catalog::column_names::name_of as short_name_of;
 use crate::statement::ast_of_mut;
 
 /// Bytes of a name, as in PostgreSQL. What is written in more of them has its short name.

@@ -5,6 +5,7 @@
 //! does; `functions` has the functions that such questions call.
 
 mod arrows;
+pub(crate) mod column_names;
 mod counts;
 mod empty;
 pub(crate) mod functions;

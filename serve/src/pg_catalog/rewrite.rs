@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::arrows::rewrite_arrow;
+use super::column_names::name_of;
 use super::counts::rewrite_counts;
 use super::functions::CLASS_NAME;
 use super::idioms::rewrite_idioms;
@@ -260,21 +261,6 @@ fn blank(select: &mut Select) {
     select.having = None;
     if matches!(select.distinct, Some(Distinct::On(_))) {
         select.distinct = None;
-    }
-}
-
-/// What PostgreSQL calls a column without a name.
-pub(crate) fn name_of(expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(name) => name.value.clone(),
-        Expr::CompoundIdentifier(names) => {
-            names.last().map(|name| name.value.clone()).unwrap_or_default()
-        }
-        Expr::Function(function) => last_of(&function.name),
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => name_of(expr),
-        Expr::Case { .. } => "case".to_owned(),
-        Expr::Extract { .. } => "extract".to_owned(),
-        _ => "?column?".to_owned(),
     }
 }
 

@@ -590,6 +590,10 @@ fn columns_without_a_name_are_called_as_in_postgresql() {
     let sql = "SELECT count(*), sum(price), max(price) AS highest, 1 + 1 FROM trades";
     assert_eq!(client.columns(sql), ["count", "sum", "highest", "?column?"]);
     assert_eq!(client.columns("SELECT venue, \"offset\" FROM trades LIMIT 1"), ["venue", "offset"]);
+    let sql = "SELECT floor(price), ts::date, '2024-01-01'::date, true, NULL FROM trades LIMIT 1";
+    assert_eq!(client.columns(sql), ["floor", "ts", "date", "bool", "?column?"]);
+    let sql = "SELECT symbol, symbol, 1 AS n, 2 AS n FROM trades LIMIT 1";
+    assert_eq!(client.columns(sql), ["symbol", "symbol", "n", "n"]);
     client.message(b'P', &[texts(&["s", "SELECT count(*) FROM trades"]), vec![0, 0]].concat());
     client.message(b'D', b"Ss\0");
     client.message(b'S', b"");
