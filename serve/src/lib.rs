@@ -49,6 +49,7 @@ mod stop;
 mod stream;
 mod tables;
 mod template;
+mod texts;
 mod views;
 mod yielding;
 

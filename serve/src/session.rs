@@ -24,6 +24,7 @@ use crate::pg_catalog;
 use crate::rounding::Rounding;
 use crate::seconds::Seconds;
 use crate::spelling::Spellings;
+use crate::texts::Texts;
 use crate::yielding::YieldingJoins;
 
 /// Functions and rules of the planner, and the caches that outlive a query.
@@ -43,6 +44,7 @@ pub(crate) fn base(config: &EngineConfig) -> Result<SessionState> {
         .with_analyzer_rule(Arc::new(Seconds))
         .with_analyzer_rule(Arc::new(Spellings::new(&config.instruments)))
         .with_analyzer_rule(Arc::new(Rounding))
+        .with_analyzer_rule(Arc::new(Texts))
         .with_analyzer_rule(Arc::new(Guards))
         .build();
     // Files are read through tables alone.

@@ -815,6 +815,47 @@ fn what_becomes_a_whole_number_is_rounded() {
 }
 
 #[test]
+fn what_becomes_a_text_is_written_as_in_postgresql() {
+    let mut job = Job::new();
+    job.run(5, 40);
+    let engine = live(&job);
+    let cases = [
+        ("(timestamptz '2024-08-08 23:54:15.611Z')::text", "2024-08-08 23:54:15.611+00"),
+        ("(timestamp '2024-08-08 23:54:15')::varchar", "2024-08-08 23:54:15"),
+        ("timestamptz '2024-08-08 23:54:15Z' || ''", "2024-08-08 23:54:15+00"),
+        ("concat(timestamp '2024-08-08 23:54:15.5', '!')", "2024-08-08 23:54:15.5!"),
+        ("left((timestamptz '2024-08-08 23:54:15.611Z')::text, 19)", "2024-08-08 23:54:15"),
+        ("(interval '5 minutes 45.929 seconds')::text", "00:05:45.929"),
+        ("(interval '1 month 2 days 03:04:05')::text", "1 mon 2 days 03:04:05"),
+        ("(timestamp '2024-08-10 02:00' - timestamp '2024-08-09 00:00')::text", "1 day 02:00:00"),
+        ("1.0::float8::text", "1"),
+        ("1e20::float8::text", "1e+20"),
+        ("0.1::float8::text", "0.1"),
+        ("'nan'::float8::text", "NaN"),
+        ("'-inf'::float8::text", "-Infinity"),
+        ("NULL::timestamp::text", "null"),
+        ("format('%s', timestamp '2024-08-08 23:54:15')", "2024-08-08 23:54:15"),
+        ("(date '2024-08-09')::text", "2024-08-09"),
+        ("1.50::numeric(5, 2)::text", "1.50"),
+        ("true::text", "true"),
+    ];
+    for (sql, wanted) in cases {
+        assert_eq!(texts_of(&engine, &format!("SELECT {sql} AS x")), [wanted], "{sql}");
+    }
+    // Of columns too, and what is compared is the text.
+    let same = "SELECT count(*)::text AS x FROM trades WHERE ts::text = \
+                to_char(ts, 'YYYY-MM-DD HH24:MI:SS') || rtrim(rtrim(to_char(ts, '.US'), '0'), '.') \
+                || '+00'";
+    let all = texts_of(&engine, "SELECT count(*)::text AS x FROM trades");
+    assert_ne!(all, ["0"]);
+    assert_eq!(texts_of(&engine, same), all);
+    let none = "SELECT count(*)::text AS x FROM trades WHERE ts::text LIKE '%T%'";
+    assert_eq!(texts_of(&engine, none), ["0"]);
+    let grouped = "SELECT ts::text AS x FROM trades GROUP BY ts::text ORDER BY ts::text LIMIT 1";
+    assert!(texts_of(&engine, grouped)[0].ends_with("+00"));
+}
+
+#[test]
 fn plans_do_not_tell_where_on_the_server_the_tables_are() {
     let mut job = Job::new();
     job.run(3, 10);

@@ -3,6 +3,8 @@
 //! Numbers and texts have the same text as through every other door; times, bytes and arrays are
 //! spelled as PostgreSQL spells them.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -10,18 +12,18 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType};
 
 use super::types::{self, PgType, WireType};
 use super::wire::{Form, put_sized};
 use crate::access::hex;
 use crate::format::Column;
+use crate::texts::{put_moment, put_span, spans};
 
 /// Days and microseconds from 1970 to 2000, which PostgreSQL counts from.
 pub(super) const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 10_957 * MICROS_PER_DAY;
 pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
-const MICROS_PER_SECOND: i64 = 1_000_000;
 const NANOS_PER_MICRO: i64 = 1_000;
 
 /// A column that is ready to be written.
@@ -56,7 +58,10 @@ impl Encoder {
     pub(super) fn new(array: &ArrayRef, wire: &WireType, form: Form) -> Result<Self, ArrowError> {
         // What does not fit is told, and not left out.
         let strict = CastOptions { safe: false, ..CastOptions::default() };
-        let array = cast_with_options(array, &wire.canonical, &strict)?;
+        let array: ArrayRef = match (array.data_type(), wire.kind) {
+            (DataType::Duration(_), types::INTERVAL) => Arc::new(spans(array)?),
+            _ => cast_with_options(array, &wire.canonical, &strict)?,
+        };
         let values = if wire.is_array {
             let list = array.as_list::<i32>();
             let (element, canonical) = (wire.kind, list.values().data_type().clone());
@@ -99,8 +104,7 @@ impl Encoder {
             Values::Moment { column, has_zone } => put_moment(column, row, *has_zone, out),
             Values::Interval => {
                 let value = self.array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-                let micros = value.nanoseconds / NANOS_PER_MICRO;
-                out.extend(interval_text(value.months, value.days, micros).bytes());
+                put_span(value, out);
             }
             Values::Array { offsets, values, .. } => {
                 put_array_text(values, place(offsets, row), out);
@@ -187,49 +191,6 @@ fn put_number(column: &Column, row: usize, out: &mut Vec<u8>) {
         "-inf" => out.extend(b"-Infinity"),
         other => out.extend(other.as_bytes()),
     }
-}
-
-/// `2024-08-09 00:03:00.12+00`: the text of all doors with a blank, and without its last zeros.
-fn put_moment(column: &Column, row: usize, has_zone: bool, out: &mut Vec<u8>) {
-    let text = column.text(row);
-    let text = text.trim_end_matches('Z').replacen('T', " ", 1);
-    let (seconds, part) = text.split_once('.').unwrap_or((&text, ""));
-    let part = part.trim_end_matches('0');
-    out.extend(seconds.as_bytes());
-    if !part.is_empty() {
-        out.push(b'.');
-        out.extend(part.as_bytes());
-    }
-    if has_zone {
-        out.extend(b"+00");
-    }
-}
-
-/// `hh:mm:ss`, with the digits of a second that are not zeros at its end.
-fn time_text(micros: i64) -> String {
-    let (seconds, part) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
-    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let mut text = format!("{hours:02}:{minutes:02}:{seconds:02}");
-    if part != 0 {
-        text.push_str(format!(".{part:06}").trim_end_matches('0'));
-    }
-    text
-}
-
-fn interval_text(months: i32, days: i32, micros: i64) -> String {
-    let mut parts = Vec::new();
-    if months != 0 {
-        parts.push(format!("{months} mons"));
-    }
-    if days != 0 {
-        parts.push(format!("{days} days"));
-    }
-    if micros != 0 || parts.is_empty() {
-        let sign = if micros < 0 { "-" } else { "" };
-        let magnitude = i64::try_from(micros.unsigned_abs()).unwrap_or(i64::MAX);
-        parts.push(format!("{sign}{}", time_text(magnitude)));
-    }
-    parts.join(" ")
 }
 
 fn put_array_text(values: &Encoder, places: std::ops::Range<usize>, out: &mut Vec<u8>) {
@@ -343,9 +304,9 @@ pub(super) fn numeric_text(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{Decimal128Array, ListArray, TimestampMicrosecondArray, UInt64Array};
+    use arrow_array::{
+        Decimal128Array, DurationSecondArray, ListArray, TimestampMicrosecondArray, UInt64Array,
+    };
 
     use super::*;
     use crate::pg::types::wire_type;
@@ -371,8 +332,8 @@ mod tests {
             "2024-08-09 00:00:00.12+00",
         ];
         assert_eq!(text(Arc::new(array)), expected);
-        assert_eq!(interval_text(14, -3, -1_500_000), "14 mons -3 days -00:00:01.5");
-        assert_eq!(interval_text(0, 0, 0), "00:00:00");
+        let durations = DurationSecondArray::from(vec![-93_600, 60]);
+        assert_eq!(text(Arc::new(durations)), ["-1 days -02:00:00", "00:01:00"]);
     }
 
     #[test]

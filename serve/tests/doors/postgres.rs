@@ -39,7 +39,7 @@ fn psql_shows_the_same_values_as_every_other_door() {
     assert!(answer.rows() > 100);
     let (_, out, _) = psql(&doors, &["-A", "-t", "-c", VALUES]).unwrap();
     let expected = "58000.120000000000|2024-08-09 00:00:00.123456+00|{@,\"F,I\",NULL}|\\x00ff|7|t|\
-                    it's||1.5|2024-08-09|1 mons 2 days 00:00:03|-0.000000000001\n";
+                    it's||1.5|2024-08-09|1 mon 2 days 00:00:03|-0.000000000001\n";
     assert_eq!(out, expected);
 }
 

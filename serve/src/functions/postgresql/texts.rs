@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 use md5::{Digest, Md5};
 
 use crate::pg_catalog::functions::quoted;
+use crate::texts::{has_own_text, texts_of};
 
 /// Bytes that `format` may make of one batch of rows. A format may name an argument many times, so
 /// that what it makes is not told by how long the two are.
@@ -110,6 +111,9 @@ fn texts(value: &ColumnarValue, rows: usize) -> Result<StringArray> {
     if let Some(truths) = array.as_boolean_opt() {
         let letter = |truth| if truth { "t" } else { "f" };
         return Ok(truths.iter().map(|truth| truth.map(letter)).collect());
+    }
+    if has_own_text(array.data_type()) {
+        return Ok(texts_of(&array)?);
     }
     Ok(cast(&array, &DataType::Utf8)?.as_string::<i32>().clone())
 }
