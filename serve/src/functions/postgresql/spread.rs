@@ -2,14 +2,14 @@
 //!
 //! Those of DataFusion take a row that leaves a window away from a running sum. What that sum lost to
 //! larger rows it does not get back: of equal prices the variance came out as less than nothing, and its
-//! root as no number. Here the rows of the window are kept, and looked at twice for each answer: once
-//! for their mean, and once for how far they are from it.
-//!
-//! Each answer takes as long as its window has rows.
+//! root as no number. Here nothing is ever taken away. The rows of a window are a queue of two stacks: one
+//! that rows come onto, with the moments of all of them, and one that they go from, where each has the
+//! moments of itself and of those below, which are younger. An answer joins the two. When the stack that
+//! rows go from is empty it is made of the other one, so that each row is joined twice, whatever the
+//! window.
 //!
 //! What is not computed over a window that moves is left to DataFusion.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -58,40 +58,80 @@ struct Spread {
     is_sample: bool,
 }
 
-impl Spread {
-    fn of(self, values: &VecDeque<f64>) -> Option<f64> {
-        let count = values.len() as f64;
-        let shared = if self.is_sample { count - 1.0 } else { count };
-        if shared <= 0.0 {
-            return None;
+/// How many values there are, their mean, and the sum of the squares of how far they are from it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn of(value: f64) -> Self {
+        Self { count: 1.0, mean: value, squares: 0.0 }
+    }
+
+    /// Of both (Chan, Golub and LeVeque 1979). Of equal values they are exact.
+    fn joined(self, other: Self) -> Self {
+        if self.count == 0.0 {
+            return other;
         }
-        // The first value is near the others, so that little is lost when they are added.
-        let first = *values.front()?;
-        let mean = first + values.iter().map(|value| value - first).sum::<f64>() / count;
-        let (mut squares, mut rest) = (0.0, 0.0);
-        for value in values {
-            let apart = value - mean;
-            squares += apart * apart;
-            // Nothing, if the mean were exact.
-            rest += apart;
+        if other.count == 0.0 {
+            return self;
         }
-        let variance = (squares - rest * rest / count) / shared;
-        // Not less than nothing, and no number where there is none among the values.
-        let variance = if variance < 0.0 { 0.0 } else { variance };
-        Some(if self.is_root { variance.sqrt() } else { variance })
+        let count = self.count + other.count;
+        let apart = other.mean - self.mean;
+        let share = other.count / count;
+        Self {
+            count,
+            mean: self.mean + apart * share,
+            squares: self.squares + other.squares + apart * apart * self.count * share,
+        }
     }
 }
 
-/// The values that a window shows, the oldest first.
+/// The values that a window shows.
 #[derive(Debug)]
 struct Shown {
     of: Spread,
-    values: VecDeque<f64>,
+    /// Those that came last, the youngest last, and the moments of all of them.
+    come: Vec<f64>,
+    all_come: Moments,
+    /// Of those that go first, the oldest last, each with those before it in here.
+    going: Vec<Moments>,
 }
 
 impl Shown {
     fn new(of: Spread) -> Self {
-        Self { of, values: VecDeque::new() }
+        Self { of, come: Vec::new(), all_come: Moments::default(), going: Vec::new() }
+    }
+
+    fn push(&mut self, value: f64) {
+        self.come.push(value);
+        self.all_come = self.all_come.joined(Moments::of(value));
+    }
+
+    /// Takes the oldest one away.
+    fn pop(&mut self) {
+        if self.going.is_empty() {
+            let mut younger = Moments::default();
+            for value in self.come.drain(..).rev() {
+                younger = Moments::of(value).joined(younger);
+                self.going.push(younger);
+            }
+            self.all_come = Moments::default();
+        }
+        self.going.pop();
+    }
+
+    fn spread(&self) -> Option<f64> {
+        let all = self.going.last().copied().unwrap_or_default().joined(self.all_come);
+        let shared = if self.of.is_sample { all.count - 1.0 } else { all.count };
+        if shared <= 0.0 {
+            return None;
+        }
+        let variance = all.squares / shared;
+        Some(if self.of.is_root { variance.sqrt() } else { variance })
     }
 }
 
@@ -102,14 +142,14 @@ fn floats(values: &[ArrayRef]) -> Result<Float64Array> {
 
 impl Accumulator for Shown {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.values.extend(floats(values)?.iter().flatten());
+        floats(values)?.iter().flatten().for_each(|value| self.push(value));
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [values] = values else { return exec_err!("a spread is that of one column") };
         let left = values.len() - values.null_count();
-        self.values.drain(..left.min(self.values.len()));
+        (0..left).for_each(|_| self.pop());
         Ok(())
     }
 
@@ -118,11 +158,13 @@ impl Accumulator for Shown {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Float64(self.of.of(&self.values)))
+        Ok(ScalarValue::Float64(self.spread()))
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.values.capacity() * size_of::<f64>()
+        size_of::<Self>()
+            + self.come.capacity() * size_of::<f64>()
+            + self.going.capacity() * size_of::<Moments>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -347,8 +389,25 @@ mod tests {
             one.retract_batch(&column(vec![None, Some(1e9), None])).unwrap();
         }
         assert_eq!((told(&mut sample), told(&mut all)), (None, Some(0.0)));
-        let bytes = size_of::<Shown>() + all.values.capacity() * size_of::<f64>();
-        assert_eq!(all.size(), bytes);
+        assert!(all.size() > size_of::<Shown>());
+    }
+
+    #[test]
+    fn a_window_that_moves_has_the_spread_of_its_values() {
+        let value = |at: u32| f64::from(at * 7_919 % 1_009) + 61_000.25;
+        let mut moving = shown(false, false);
+        for at in 0..500 {
+            moving.update_batch(&column(vec![Some(value(at))])).unwrap();
+            if at >= 20 {
+                moving.retract_batch(&column(vec![Some(value(at - 20))])).unwrap();
+            }
+            let values: Vec<f64> = (at.saturating_sub(19)..=at).map(value).collect();
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / count;
+            let wanted = values.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / count;
+            let found = told(&mut moving).unwrap();
+            assert!((found - wanted).abs() < 1e-6, "{at}: {found} and not {wanted}");
+        }
     }
 
     #[test]
