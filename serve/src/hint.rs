@@ -278,7 +278,10 @@ fn of_plan(message: &str, tables: &[String]) -> Error {
     let is_of_groups = message.contains("must be in GROUP BY or an aggregate function")
         || message.contains("Aggregate functions are not allowed in the WHERE clause");
     if is_of_groups {
-        return told("not_grouped", message);
+        let Some(column) = message.split('"').nth(1) else { return told("not_grouped", message) };
+        let message = format!("{column} is neither in GROUP BY nor in a function of groups");
+        return told("not_grouped", &message)
+            .with_hint(format!("write max({column}), or group by it"));
     }
     let is_of_types = message.starts_with("Cannot infer common argument type")
         || message.starts_with("Cannot get result type")
