@@ -601,6 +601,26 @@ fn a_replay_is_every_row_of_its_window_in_order_of_time_and_sequence() {
 }
 
 #[test]
+fn pages_of_a_question_as_of_a_moment_are_of_that_moment() {
+    let mut served = Served::seamed();
+    let first = served.get("/v1/trades?limit=20").json();
+    let as_of = first["meta"]["as_of"].to_string();
+    let escaped: String = as_of.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    served.job.run(1, 60);
+    served.job.commit();
+    let path = format!("/v1/trades?limit=10&as_of={escaped}");
+    let begin = served.get(&path).json();
+    let cursor = begin["pagination"]["cursor"].as_str().unwrap().to_owned();
+    let next = |path: &str| served.get(&format!("{path}&cursor={cursor}"));
+    let all = [&begin, &next(&path).json()].map(|page| page["data"].as_array().unwrap().clone());
+    assert_eq!(all.concat(), *first["data"].as_array().unwrap());
+    assert_eq!(next("/v1/trades?limit=10").json()["data"], all[1]);
+    let other = served.get("/v1/trades?limit=1").json()["meta"]["as_of"].to_string();
+    let other: String = other.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    next(&format!("/v1/trades?limit=10&as_of={other}")).error(400, "invalid_cursor");
+}
+
+#[test]
 fn aggregations_equal_the_views_where_both_exist() {
     let served = Served::seamed();
     let hour = 3_600 * NANOS_PER_SECOND;
@@ -637,6 +657,9 @@ fn a_time_weighted_mean_weighs_each_price_by_how_long_it_stood() {
         "SELECT ts_event, price FROM trades WHERE symbol = 'ETH-USDT' AND ts_event >= {from} \
          AND ts_event < {until} ORDER BY ts_event, sequence"
     ));
+    // No price has stood for longer than until the newest event.
+    let newest = served.sql("SELECT max(ts_event) AS n FROM trades")[0]["n"].as_i64().unwrap();
+    assert!((from..until).contains(&newest));
     let mut windows: BTreeMap<i64, Vec<(i64, Decimal)>> = BTreeMap::new();
     for trade in trades {
         let time = trade["ts_event"].as_i64().unwrap();
@@ -646,7 +669,7 @@ fn a_time_weighted_mean_weighs_each_price_by_how_long_it_stood() {
     let expected: Vec<(String, String)> = windows
         .iter()
         .map(|(start, prices)| {
-            let end = (start + step).min(until);
+            let end = (start + step).min(until).min(newest);
             let ends = prices.iter().skip(1).map(|(time, _)| *time).chain([end]);
             let sum: i128 = prices
                 .iter()
@@ -874,6 +897,23 @@ fn the_catalogue_is_that_of_the_views() {
         (some["data"].as_array().unwrap().len(), &some["pagination"]["has_more"]),
         (2, &true.into())
     );
+    // Pages of all of them, one row at a time, also while more is committed.
+    for list in ["/v1/symbols", "/v1/gaps", "/v1/gaps?state=open", "/v1/snapshots?table=trades"] {
+        let path =
+            |rest: &str| format!("{list}{}{rest}", if list.contains('?') { '&' } else { '?' });
+        let all = served.get(&path("limit=1000")).data();
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = served.get(&path(&format!("limit=1{cursor}"))).json();
+            found.extend(page["data"].as_array().unwrap().clone());
+            match page["pagination"]["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert!(all.len() > 1, "{list}");
+        assert_eq!(found, all, "{list}");
+    }
     let stats = served.get("/v1/stats").data();
     for row in &stats {
         let table = match row["table"].as_str().unwrap() {
@@ -894,8 +934,8 @@ fn the_catalogue_is_that_of_the_views() {
     assert_eq!(
         all,
         served.sql(
-            "SELECT * FROM gaps ORDER BY revealed_ts DESC, venue, symbol, \
-                                data_type, first_missing"
+            "SELECT * FROM gaps ORDER BY revealed_ts DESC, venue DESC, symbol DESC, \
+                                data_type DESC, first_missing DESC"
         )
     );
     assert!(open.iter().all(|row| row["healed_ts"].is_null() && all.contains(row)));

@@ -41,7 +41,10 @@ const NUMBERS: [(&str, &str); 57] = [
     ("round(3.5::float4)", "4"),
     ("round(2.6::float8)", "3"),
     ("round(null::float8)", "null"),
-    ("(SELECT sum(round(a)) FROM (VALUES (0.5::float8), (1.5), (2.5)) AS t(a))", "4"),
+    (
+        "(SELECT sum(round(a)) FROM (VALUES (0.5::float8), (1.5::float8), (2.5::float8)) AS t(a))",
+        "4",
+    ),
     ("ceil(1.2)", "2"),
     ("ceil(-1.2)", "-1"),
     ("ceiling(1.2)", "2"),
