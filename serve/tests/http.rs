@@ -614,7 +614,16 @@ fn pages_of_a_question_as_of_a_moment_are_of_that_moment() {
     let next = |path: &str| served.get(&format!("{path}&cursor={cursor}"));
     let all = [&begin, &next(&path).json()].map(|page| page["data"].as_array().unwrap().clone());
     assert_eq!(all.concat(), *first["data"].as_array().unwrap());
-    assert_eq!(next("/v1/trades?limit=10").json()["data"], all[1]);
+    assert_eq!(next("/v1/trades?limit=10").data(), all[1]);
+    let recent = "/v1/trades/recent?symbol=BTCUSDT&window_minutes=60&limit=5";
+    let window = served.get(&format!("{recent}&as_of={escaped}")).data();
+    let same =
+        "SELECT ts_event FROM trades WHERE symbol = 'BTC-USDT' ORDER BY ts_event DESC LIMIT 5";
+    let body = json!({"sql": same, "as_of": first["meta"]["as_of"]});
+    let times =
+        |rows: &[Value]| -> Vec<Value> { rows.iter().map(|it| it["ts_event"].clone()).collect() };
+    assert_eq!(times(&window), times(&served.post("/v1/sql", &body).data()));
+    assert_ne!(times(&window), times(&served.get(recent).data()), "more has come since");
     let other = served.get("/v1/trades?limit=1").json()["meta"]["as_of"].to_string();
     let other: String = other.bytes().map(|byte| format!("%{byte:02x}")).collect();
     next(&format!("/v1/trades?limit=10&as_of={other}")).error(400, "invalid_cursor");

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::format::{ObjectRecord, ObjectRow};
 use crate::functions::finality::VenueClocks;
 use crate::pinned::Pinned;
-use crate::request::Request;
+use crate::request::{AsOf, Request};
 use crate::schema;
 use crate::tables::counted::Side;
 use crate::tables::files;
@@ -179,9 +179,11 @@ impl Engine {
     pub(crate) fn newest_trade_time<'a>(
         &'a self,
         venue: Option<&'a str>,
+        as_of: Option<&'a AsOf>,
     ) -> BoxFuture<'a, Result<Option<Nanos>>> {
         Box::pin(async move {
-            let pinned = Arc::new(self.pin(&Request::default()).await?);
+            let request = Request { as_of: as_of.cloned(), ..Request::default() };
+            let pinned = Arc::new(self.pin(&request).await?);
             let clocks = self.venue_clocks(&pinned).await?;
             Ok(clock_of(&clocks, venue).map(Nanos))
         })

@@ -225,7 +225,7 @@ impl Listing {
         if ask.is_pinned() {
             return Ok((last_time.0 < i64::MAX).then_some(last_time));
         }
-        let newest = ask.state.engine.newest_trade_time(ask.values.text("venue")).await?;
+        let newest = ask.state.engine.newest_trade_time(ask.values.text("venue"), None).await?;
         Ok(newest.map(|newest| newest.min(last_time)))
     }
 

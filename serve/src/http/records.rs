@@ -97,7 +97,8 @@ async fn window_start(ask: &Ask, window_ns: i64) -> Result<Option<Nanos>> {
     if let Some(cursor) = ask.cursor()? {
         return Ok(cursor.since);
     }
-    let newest = ask.state.engine.newest_trade_time(ask.values.text("venue")).await?;
+    let (venue, as_of) = (ask.values.text("venue"), ask.values.as_of());
+    let newest = ask.state.engine.newest_trade_time(venue, as_of).await?;
     Ok(newest.map(|newest| Nanos(newest.0.saturating_sub(window_ns))))
 }
 

@@ -133,6 +133,7 @@ const RECENT: &[Parameter] = &[
     ),
     limit(1_000, 10_000),
     CURSOR,
+    AS_OF,
     FORMAT,
     ON_PARTIAL,
 ];
