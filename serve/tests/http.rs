@@ -666,8 +666,10 @@ fn a_time_weighted_mean_weighs_each_price_by_how_long_it_stood() {
         "SELECT ts_event, price FROM trades WHERE symbol = 'ETH-USDT' AND ts_event >= {from} \
          AND ts_event < {until} ORDER BY ts_event, sequence"
     ));
-    // No price has stood for longer than until the newest event.
-    let newest = served.sql("SELECT max(ts_event) AS n FROM trades")[0]["n"].as_i64().unwrap();
+    // No price has stood for longer than until the newest event of its venue.
+    let venue = found[0]["venue"].as_str().unwrap();
+    let newest = format!("SELECT max(ts_event) AS n FROM trades WHERE venue = '{venue}'");
+    let newest = served.sql(&newest)[0]["n"].as_i64().unwrap();
     assert!((from..until).contains(&newest));
     let mut windows: BTreeMap<i64, Vec<(i64, Decimal)>> = BTreeMap::new();
     for trade in trades {
