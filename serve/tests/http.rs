@@ -773,8 +773,9 @@ fn an_answer_that_may_not_be_partial_is_refused_where_it_would_be() {
         let body = json!({"sql": sql, "format": format, "on_partial": "allow"});
         assert_eq!(served.post("/v1/sql", &body).status, 200);
     }
-    let body = json!({"sql": "SELECT 1", "on_partial": "maybe"});
-    served.post("/v1/sql", &body).error(400, "invalid_body");
+    let body = json!({"sql": "SELECT 1", "on_partial": "maybe", "format": "xml", "as_of": 1});
+    let error = served.post("/v1/sql", &body).error(400, "invalid_parameters");
+    assert_eq!(error["fields"].as_array().unwrap().len(), 3, "each wrong field is told: {error}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn of_query(uri: &Uri) -> Result<Vec<(String, Given)>> {
     Ok(pairs.0.into_iter().map(|(name, value)| (name, Given::Text(value))).collect())
 }
 
-fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Given)>> {
+pub(super) fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Given)>> {
     check_content_type(headers)?;
     if body.is_empty() {
         return Ok(Vec::new());
@@ -140,7 +140,7 @@ fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, Given)>> {
 }
 
 /// curl names a form by default whatever it sends, so that is let pass.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<()> {
+fn check_content_type(headers: &HeaderMap) -> Result<()> {
     let Some(named) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let named = named.to_str().unwrap_or_default().to_ascii_lowercase();
     let essence = named.split(';').next().unwrap_or_default().trim();

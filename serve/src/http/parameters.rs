@@ -344,6 +344,8 @@ impl Kind {
                 Datum::Texts(list(json, choices.len(), |item| one_of(item, choices))?)
             }
             Self::AsOf => Datum::AsOf(Box::new(as_of(serde_json::from_value(json.clone()))?)),
+            // The id of a snapshot, as it is listed.
+            Self::Moment if json.is_number() => Datum::Text(json.to_string()),
             Self::Moment | Self::Text | Self::Shaped(_) | Self::Number { .. } | Self::Cursor => {
                 Datum::Text(text(json)?.to_owned())
             }

@@ -1,7 +1,5 @@
 //! Answers that would not be whole, and whether a client takes them.
 
-use serde::Deserialize;
-
 use crate::answer::Meta;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -9,8 +7,7 @@ use crate::request::Request;
 
 /// What a client wants of an answer that is not complete. `None` of it: that the answer says so,
 /// and that there is none without the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnPartial {
     /// No answer.
     Error,

@@ -5,23 +5,19 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use k2_sinks::At;
-use serde::Deserialize;
 
-use super::ask::{accept_of, check_content_type, unreadable};
+use super::ask::{accept_of, of_body, unreadable};
 use super::page::Page;
-use super::parameters::{Kind, Parameter};
+use super::parameters::{Kind, Parameter, Values};
 use super::partial::{self, OnPartial};
 use super::reply::{self, CorrelationId, Wanted};
 use super::routes::ON_PARTIAL;
-use super::streamed;
-use super::{ServerState, distinct};
+use super::{ServerState, streamed};
 use crate::answer::Pagination;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Format;
-use crate::request::{AsOf, Request, parse_at};
+use crate::request::{Request, parse_at};
 
-/// What [`Question`] reads, for the document.
 pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::new("sql", Kind::Text, "One SELECT over the tables and views.").required(),
     Parameter::new("format", Kind::Format, "Otherwise what Accept names."),
@@ -34,51 +30,22 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     ON_PARTIAL,
 ];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    sql: String,
-    #[serde(default)]
-    format: Option<String>,
-    #[serde(default)]
-    as_of: Option<AsOf>,
-    #[serde(default)]
-    at: Option<Moment>,
-    #[serde(default)]
-    on_partial: Option<OnPartial>,
-}
-
-/// The moment of a question, which may be the id of a snapshot as `/v1/snapshots` has it.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "at is no snapshot, time or tag:NAME")]
-enum Moment {
-    Snapshot(i64),
-    Text(String),
-}
-
-impl Moment {
-    fn read(self) -> Result<At> {
-        match self {
-            Self::Snapshot(id) => parse_at(&id.to_string()),
-            Self::Text(text) => parse_at(&text),
-        }
-    }
-}
-
 pub(super) async fn sql(
     State(state): State<ServerState>,
     Extension(CorrelationId(correlation_id)): Extension<CorrelationId>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
-    check_content_type(&headers)?;
-    let question = read(&body.map_err(unreadable)?)?;
-    let format = match question.format.as_deref() {
+    let given = of_body(&headers, &body.map_err(unreadable)?)?;
+    let values = Values::read(PARAMETERS, given)?;
+    let format = match values.text("format") {
         None => Format::of_accept(accept_of(&headers))?,
         Some(name) => name.parse()?,
     };
-    let Question { sql, as_of, at, on_partial, .. } = question;
-    let at = at.map(Moment::read).transpose()?;
+    let sql = values.text("sql").unwrap_or_default().to_owned();
+    let as_of = values.as_of().cloned();
+    let at = values.text("at").map(parse_at).transpose()?;
+    let on_partial = OnPartial::of(values.text("on_partial"));
     let request = Request { sql, as_of, at, correlation_id, ..Request::default() };
     let wanted = Wanted::of(format, &headers);
     let engine = &state.engine;
@@ -95,14 +62,4 @@ pub(super) async fn sql(
         streamed::respond(answer, wanted.clone()).await
     })
     .await
-}
-
-fn read(body: &[u8]) -> Result<Question> {
-    let read = serde_json::from_slice::<Question>(body);
-    read.and_then(|question| distinct::check(body).map(|()| question)).map_err(|error| {
-        Error::bad_request("invalid_body", format!("read the body of a request: {error}"))
-            .with_hint(
-                r#"send {"sql": "SELECT …", "format": "json", "as_of": {…}, "at": "tag:NAME"}; only sql is needed"#,
-            )
-    })
 }

@@ -86,9 +86,9 @@ fn errors_have_one_envelope_and_a_fitting_status() {
     let long = format!(r#"{{"sql": "SELECT '{}'"}}"#, "x".repeat(5_000));
     let wrong = [
         (r#"{"sql": "SELECT * FROM trade"}"#, 400, "unknown_table"),
-        (r#"{"sql": "SELECT 1", "form": 1}"#, 400, "invalid_body"),
-        (r#"{"sql": "SELECT 1", "format": "xml"}"#, 400, "unknown_format"),
-        ("", 400, "invalid_body"),
+        (r#"{"sql": "SELECT 1", "form": 1}"#, 400, "invalid_parameters"),
+        (r#"{"sql": 1, "format": "xml", "form": 1}"#, 400, "invalid_parameters"),
+        ("", 400, "invalid_parameters"),
         (long.as_str(), 413, "body_too_large"),
         (r#"{"sql": "SELECT * FROM generate_series(1, 100)"}"#, 422, "limit_rows"),
     ];

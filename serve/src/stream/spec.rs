@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k2_model::Timeframe;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::stream::roster::Names;
 use crate::stream::token::Token;
 
@@ -88,7 +88,12 @@ impl Spec {
             return Ok(spec);
         }
         let message = format!("subscribe: {}", problems.join("; "));
-        Err(Error::bad_request("invalid_parameters", message).with_hint(PARAMETERS))
+        let fields = problems.iter().map(|problem| {
+            let (field, message) = problem.split_once(' ').unwrap_or((problem, ""));
+            FieldError { field: field.to_owned(), message: message.to_owned() }
+        });
+        let error = Error::bad_request("invalid_parameters", message).with_hint(PARAMETERS);
+        Err(error.with_fields(fields.collect()))
     }
 
     fn take(&mut self, name: &str, value: &str, problems: &mut Vec<String>) {
@@ -119,7 +124,7 @@ impl Spec {
                 )),
             },
             "resume" => self.resume = token(value, name, problems),
-            _ => problems.push(format!("there is no parameter {name:?}")),
+            _ => problems.push(format!("{name} is no parameter here")),
         }
     }
 }
