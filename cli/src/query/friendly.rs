@@ -151,7 +151,7 @@ struct Which {
     #[arg(long, value_name = "VENUE")]
     venue: Option<String>,
     /// At most so many, the newest [default: 100, or all of a time range]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// As it was committed at a snapshot, at a time or under a name: 4711, 2024-08-09T09:30:00Z,
     /// tag:eod
