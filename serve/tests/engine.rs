@@ -755,6 +755,24 @@ fn columns_of_one_name_are_all_answered() {
 }
 
 #[test]
+fn what_types_and_groups_do_not_allow_is_told_as_such() {
+    let mut job = Job::new();
+    job.run(3, 10);
+    let engine = live(&job);
+    for (sql, code) in [
+        ("SELECT DISTINCT * FROM trades", "wrong_types"),
+        ("SELECT * FROM trades UNION SELECT * FROM trades", "wrong_types"),
+        ("SELECT vendor_data FROM trades GROUP BY vendor_data", "wrong_types"),
+        ("SELECT sum(symbol) FROM trades", "wrong_types"),
+        ("SELECT symbol, count(*) FROM trades", "not_grouped"),
+    ] {
+        let error = ask(&engine, Request::new(sql)).unwrap_err();
+        assert_eq!(error.code(), code, "{sql}: {error}");
+        assert!(error.hint().is_some() && error.message().len() < 200, "{sql}: {error}");
+    }
+}
+
+#[test]
 fn what_a_query_is_compared_with_is_not_taken_for_its_column() {
     let mut job = Job::new();
     job.run(3, 40);
