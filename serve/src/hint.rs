@@ -32,6 +32,12 @@ pub(crate) fn of_datafusion(error: DataFusionError, tables: &[String]) -> Error 
         DataFusionError::SchemaError(cause, _) => of_schema(&cause),
         DataFusionError::Plan(message) => of_plan(&message, tables),
         DataFusionError::NotImplemented(message) => not_supported(&message),
+        // As for max(vendor_data).
+        DataFusionError::Internal(message) if message.contains("not implemented for type") => {
+            let message = "answer a query: a function in it does not take values of this type";
+            Error::bad_request("wrong_types", message)
+                .with_hint("name one value of a map or list, as in vendor_data ->> 'key'")
+        }
         DataFusionError::ResourcesExhausted(message) => out_of_memory().with_source(message),
         DataFusionError::Execution(message) => cannot_compute(&message),
         DataFusionError::ArrowError(cause, _) => of_arrow(*cause),

@@ -763,6 +763,7 @@ fn what_types_and_groups_do_not_allow_is_told_as_such() {
         ("SELECT DISTINCT * FROM trades", "wrong_types"),
         ("SELECT * FROM trades UNION SELECT * FROM trades", "wrong_types"),
         ("SELECT vendor_data FROM trades GROUP BY vendor_data", "wrong_types"),
+        ("SELECT max(vendor_data) FROM trades", "wrong_types"),
         ("SELECT sum(symbol) FROM trades", "wrong_types"),
         ("SELECT symbol, count(*) FROM trades", "not_grouped"),
     ] {
