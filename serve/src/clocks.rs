@@ -1,15 +1,24 @@
-//! The clock of each venue: the greatest event time over its trades, which says what is final.
+//! The clock of each venue: the greatest event time over its trades, which says what is final. And ours.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use k2_dataflows::live::Version;
+use k2_model::Nanos;
 use k2_sinks::Table;
 
 use crate::functions::finality::VenueClocks;
 use crate::pinned::Pinned;
+
+/// Ours: what is committed has its time, and people are told how old something is. No row depends on it.
+#[allow(clippy::disallowed_methods, reason = "no row depends on it")]
+pub(crate) fn now() -> Nanos {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
 
 /// From what the workers have seen.
 pub(crate) fn of_versions(versions: &[Arc<Version>]) -> VenueClocks {

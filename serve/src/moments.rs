@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use k2_sinks::{At, ColdPin, History, Lake, Moment, NoMoment};
 
+use crate::clocks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hint;
 
@@ -90,11 +90,9 @@ impl Moments {
 
 /// What is committed until a time that is still to come nobody knows: the answer would be another one
 /// each time.
-#[allow(clippy::disallowed_methods, reason = "commits have the time of this clock")]
 fn check_past(at: &At) -> Result<()> {
     let At::Timestamp(time) = at else { return Ok(()) };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if u128::try_from(time.0).is_ok_and(|time| time > now.as_nanos()) {
+    if *time > clocks::now() {
         let message = format!("answer a query as of {at}: that is still to come");
         return Err(Error::bad_request("moment_ahead", message)
             .with_hint("leave the moment out for what there is now"));

@@ -11,18 +11,19 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_cast::cast as cast_array;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility, cast,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::rewriting::with_typed_parts_rewritten;
+use crate::functions::times::per_second;
+use crate::rewriting::with_typed_casts_rewritten;
 
 #[derive(Debug)]
 pub(crate) struct Rounding;
@@ -33,21 +34,7 @@ impl AnalyzerRule for Rounding {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        with_typed_parts_rewritten(plan, |expr, schema| Ok(rewrite(expr, schema)))
-    }
-}
-
-fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    match expr {
-        Expr::Cast(Cast { expr: inner, field }) => {
-            let rounded = rounded_for(*inner, field.data_type(), schema);
-            rounded.update_data(|it| Expr::Cast(Cast { expr: Box::new(it), field }))
-        }
-        Expr::TryCast(TryCast { expr: inner, field }) => {
-            let rounded = rounded_for(*inner, field.data_type(), schema);
-            rounded.update_data(|it| Expr::TryCast(TryCast { expr: Box::new(it), field }))
-        }
-        other => Transformed::no(other),
+        with_typed_casts_rewritten(plan, rounded_for)
     }
 }
 
@@ -87,16 +74,6 @@ fn rounded_type(found: &DataType, wanted: &DataType) -> Option<DataType> {
             Some(D::Timestamp(*coarse, zone.clone()))
         }
         _ => None,
-    }
-}
-
-/// How many of `unit` a second has.
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
     }
 }
 

@@ -9,11 +9,10 @@ use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::rewriting::with_parts_rewritten;
+use crate::rewriting::with_casts_rewritten;
 
 /// How a time is written down to its minutes; `0` stands for any digit.
 const MINUTES: &[u8; 16] = b"0000-00-00 00:00";
@@ -43,22 +42,11 @@ impl AnalyzerRule for Seconds {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        with_parts_rewritten(plan, rewrite)
+        with_casts_rewritten(plan, |text, kind| match told(&text, kind) {
+            Some(other) => Transformed::yes(other),
+            None => Transformed::no(text),
+        })
     }
-}
-
-fn rewrite(expr: Expr) -> Result<Transformed<Expr>> {
-    Ok(match expr {
-        Expr::Cast(Cast { expr: inner, field }) => match told(&inner, field.data_type()) {
-            Some(text) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(text), field })),
-            None => Transformed::no(Expr::Cast(Cast { expr: inner, field })),
-        },
-        Expr::TryCast(TryCast { expr: inner, field }) => match told(&inner, field.data_type()) {
-            Some(text) => Transformed::yes(Expr::TryCast(TryCast { expr: Box::new(text), field })),
-            None => Transformed::no(Expr::TryCast(TryCast { expr: inner, field })),
-        },
-        other => Transformed::no(other),
-    })
 }
 
 /// A text that becomes a timestamp, with its seconds, if it has left them out.

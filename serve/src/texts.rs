@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    Float32Type, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray, StringArray};
 use arrow_cast::cast as cast_array;
@@ -21,19 +21,19 @@ use arrow_schema::{ArrowError, DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, exec_err};
-use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use k2_model::time::{NANOS_PER_MICRO, NANOS_PER_SECOND};
 
 use crate::format::Column;
-use crate::rewriting::with_typed_parts_rewritten;
+use crate::functions::times::{SECONDS_PER_DAY, per_second};
+use crate::rewriting::with_typed_casts_rewritten;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
-const NANOS_PER_MICRO: i64 = 1_000;
-const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 const MONTHS_PER_YEAR: i32 = 12;
 
 /// Digits before the point that a float has without an exponent.
@@ -55,28 +55,13 @@ impl AnalyzerRule for Texts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        with_typed_parts_rewritten(plan, |expr, schema| Ok(rewrite(expr, schema)))
-    }
-}
-
-fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    match expr {
-        Expr::Cast(Cast { expr: inner, field }) => {
-            let written = written_for(*inner, field.data_type(), schema);
-            written.update_data(|it| Expr::Cast(Cast { expr: Box::new(it), field }))
-        }
-        Expr::TryCast(TryCast { expr: inner, field }) => {
-            let written = written_for(*inner, field.data_type(), schema);
-            written.update_data(|it| Expr::TryCast(TryCast { expr: Box::new(it), field }))
-        }
-        other => Transformed::no(other),
+        with_typed_casts_rewritten(plan, written_for)
     }
 }
 
 /// The text of `expr`, if a cast to `wanted` makes one of it that is not as in PostgreSQL.
 fn written_for(expr: Expr, wanted: &DataType, schema: &DFSchema) -> Transformed<Expr> {
-    let is_text = matches!(wanted, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    if !is_text || !expr.get_type(schema).is_ok_and(|found| has_own_text(&found)) {
+    if !wanted.is_string() || !expr.get_type(schema).is_ok_and(|found| has_own_text(&found)) {
         return Transformed::no(expr);
     }
     let function = Text(Signature::any(1, Volatility::Immutable));
@@ -178,16 +163,19 @@ pub(crate) fn put_moment(column: &Column, row: usize, has_zone: bool, out: &mut 
 pub(crate) fn spans(
     array: &ArrayRef,
 ) -> Result<PrimitiveArray<IntervalMonthDayNanoType>, ArrowError> {
-    let spans = cast_array(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-    let spans = spans.as_primitive::<IntervalMonthDayNanoType>();
-    if !matches!(array.data_type(), DataType::Duration(_)) {
-        return Ok(spans.clone());
-    }
-    Ok(spans.unary(|span| {
-        let days = i32::try_from(span.nanoseconds / NANOS_PER_DAY)
-            .expect("an i64 counts the nanoseconds of 106,751 days");
-        IntervalMonthDayNano::new(span.months, days, span.nanoseconds % NANOS_PER_DAY)
-    }))
+    let DataType::Duration(unit) = array.data_type() else {
+        let spans = cast_array(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+        return Ok(spans.as_primitive::<IntervalMonthDayNanoType>().clone());
+    };
+    let per_second = per_second(*unit);
+    let per_day = SECONDS_PER_DAY * per_second;
+    let counts = cast_array(array, &DataType::Int64)?;
+    counts.as_primitive::<Int64Type>().try_unary(|count| {
+        let days = i32::try_from(count / per_day)
+            .map_err(|_| ArrowError::ArithmeticOverflow("a time is out of range".to_owned()))?;
+        let nanos = count % per_day * (NANOS_PER_SECOND / per_second);
+        Ok(IntervalMonthDayNano::new(0, days, nanos))
+    })
 }
 
 /// `1 mon 2 days 03:04:05`. What is positive after something negative says so.

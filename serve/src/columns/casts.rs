@@ -16,12 +16,12 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
-    visit_expressions, visit_expressions_mut,
+    Expr, GroupByExpr, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, visit_expressions,
+    visit_expressions_mut,
 };
 
 use super::name_of;
+use crate::pg_catalog::written::call;
 
 const CAST: &str = "k2_cast";
 
@@ -33,6 +33,9 @@ pub(crate) fn functions() -> [Arc<ScalarUDF>; 1] {
 /// Tells the casts of `query` apart, if the planner would not. Queries within it are left as they are.
 pub(super) fn tell_apart(query: &mut Query) {
     let SetExpr::Select(select) = &*query.body else { return };
+    if !has_cast(query) {
+        return;
+    }
     let mut named = Named::default();
     each_part(select, query.order_by.as_ref(), |part, is_column| named.add(part, is_column));
     if !named.is_ambiguous {
@@ -41,7 +44,7 @@ pub(super) fn tell_apart(query: &mut Query) {
     let mut wrap = |expr: &mut Expr| {
         let _all = visit_expressions_mut(expr, |part| {
             if matches!(part, Expr::Cast { .. }) {
-                *part = wrapped(part.clone());
+                *part = call(CAST, vec![part.clone()]);
             }
             ControlFlow::<()>::Continue(())
         });
@@ -54,6 +57,15 @@ pub(super) fn tell_apart(query: &mut Query) {
     if let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &mut query.order_by {
         orders.iter_mut().for_each(|order| wrap(&mut order.expr));
     }
+}
+
+/// Without one nothing is taken for something else, as in most questions.
+fn has_cast(query: &Query) -> bool {
+    let found = visit_expressions(query, |part| match part {
+        Expr::Cast { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// What is written for a name of the planner.
@@ -117,25 +129,6 @@ fn groups_of_mut(select: &mut Select) -> impl Iterator<Item = &mut Expr> {
         GroupByExpr::All(_) => None,
     };
     groups.into_iter().flatten()
-}
-
-fn wrapped(cast: Expr) -> Expr {
-    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(cast));
-    let list = FunctionArgumentList {
-        duplicate_treatment: None,
-        args: vec![argument],
-        clauses: Vec::new(),
-    };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(CAST)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

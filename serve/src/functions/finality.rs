@@ -4,6 +4,7 @@
 //! A bar is final once an event at least the allowed lateness after its end has come at its venue.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::cast::AsArray;
@@ -33,6 +34,19 @@ pub(crate) type VenueClocks = BTreeMap<String, i64>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clocks(Arc<OnceLock<Arc<VenueClocks>>>);
 
+/// Those of one query are the same, known or not.
+impl PartialEq for Clocks {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Clocks {}
+
+impl Hash for Clocks {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
+}
+
 impl Clocks {
     /// Sets them, unless they are known.
     pub(crate) fn set(&self, clocks: Arc<VenueClocks>) {
@@ -57,24 +71,10 @@ pub(crate) fn clock(clocks: Clocks) -> ScalarUDF {
     ScalarUDF::new_from_impl(Clock { signature, clocks })
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Clock {
     signature: Signature,
     clocks: Clocks,
-}
-
-impl PartialEq for Clock {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.clocks.0, &other.clocks.0)
-    }
-}
-
-impl Eq for Clock {}
-
-impl std::hash::Hash for Clock {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        CLOCK.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Clock {
@@ -101,25 +101,11 @@ impl ScalarUDFImpl for Clock {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct IsFinal {
     signature: Signature,
     clocks: Clocks,
     lateness_ns: i64,
-}
-
-impl PartialEq for IsFinal {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.clocks.0, &other.clocks.0) && self.lateness_ns == other.lateness_ns
-    }
-}
-
-impl Eq for IsFinal {}
-
-impl std::hash::Hash for IsFinal {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.lateness_ns.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for IsFinal {

@@ -3,6 +3,7 @@
 pub(crate) mod arithmetic;
 pub(crate) mod bar;
 pub(crate) mod covered;
+mod delegated;
 mod distinct;
 pub(crate) mod exact;
 pub(crate) mod finality;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arrow_array::TimestampNanosecondArray;
 use arrow_array::cast::AsArray;
@@ -21,6 +20,7 @@ use super::parameters::{Values, invalid};
 use super::records::{conditions, finish, times};
 use super::reply::respond;
 use crate::answer::{Answer, Pagination};
+use crate::clocks;
 use crate::engine::newest::Records;
 use crate::engine::newest_bars::NewestBars;
 use crate::error::{Error, FieldError, Result};
@@ -210,7 +210,7 @@ pub(super) async fn health(ask: Ask) -> Result<Response> {
             windows.insert(key, Nanos(starts.value(row)));
         }
     }
-    let batch = health_rows(&newest, &windows, now());
+    let batch = health_rows(&newest, &windows, clocks::now());
     let batch = batch.map_err(|error| Error::internal("tell the bars").with_source(error))?;
     (answer.schema, answer.batches) = (batch.schema(), vec![batch]);
     let pagination = Pagination::whole(answer.rows());
@@ -285,12 +285,6 @@ fn health_rows(
         longs(pairs.iter().map(|(timeframe, _)| threshold(*timeframe)).collect()),
     ];
     RecordBatch::try_new(health_schema(), columns)
-}
-
-#[allow(clippy::disallowed_methods, reason = "how old the newest trade is, is for people")]
-fn now() -> Nanos {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 //! A client that wants to stop its query opens another connection, and shows the number and the
 //! secret of its session; or it asks for it in another session, which it may for those of its key.
 
+use k2_model::time::NANOS_PER_MICRO;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
-
 use tokio::sync::Notify;
 
 use super::refusal::Refusal;
+use crate::clocks;
 
 /// Bytes that are told of a question.
 const QUERY_BYTES_MAX: usize = 1_024;
@@ -252,10 +252,9 @@ impl Backend {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "since when a session does something is for people")]
+/// Microseconds since 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    clocks::now().0 / NANOS_PER_MICRO
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@
 //! takes its place there.
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::rewrite::text_of;
+use super::written::expr_of;
 
 /// Replaces an arrow, and what hangs on its right, by the same with the value in it.
 pub(super) fn rewrite_arrow(expr: &mut Expr) {
@@ -24,8 +23,7 @@ pub(super) fn rewrite_arrow(expr: &mut Expr) {
         // A key that only a row or a parameter tells.
         None => format!("map_extract({left}, {key})[1]"),
     };
-    let parsed = Parser::new(&GenericDialect {}).try_with_sql(&sql);
-    if let Ok(value) = parsed.and_then(|mut parser| parser.parse_expr()) {
+    if let Some(value) = expr_of(&sql) {
         *key = value;
         let whole = (**right).clone();
         *expr = whole;

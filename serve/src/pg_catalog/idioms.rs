@@ -17,11 +17,10 @@ use datafusion::sql::sqlparser::ast::{
     Ident, Interval, ObjectName, OrderByExpr, Select, SelectItem, Statement, TableFactor,
     UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::rewrite::{cast, last_of, text, text_of};
 use super::series::{name_rows, rows_of};
+use super::written::expr_of;
 use crate::functions::postgresql::spans::{respelled, spelled};
 
 /// Says all of them in `statement` as the planner knows them.
@@ -129,7 +128,7 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
 fn percentile(function: &Function, order: &OrderByExpr) -> Option<Expr> {
     let (part, value) = (argument_of(function)?, &order.expr);
     let filter = filter_of(function, value);
-    parsed(&format!(
+    expr_of(&format!(
         "array_element(array_agg({value} ORDER BY {order}) FILTER (WHERE {filter}), \
          CAST(greatest(1, ceil(({part}) * count({value}) FILTER (WHERE {filter}))) AS BIGINT))"
     ))
@@ -151,7 +150,7 @@ fn percentile_between(function: &Function, order: &OrderByExpr) -> Option<Expr> 
         format!("CAST(array_element({all}, {place}) AS DOUBLE PRECISION)")
     };
     let (before, behind) = (at("floor"), at("ceil"));
-    parsed(&format!("({before} + ({behind} - {before}) * ({way} - floor({way})))"))
+    expr_of(&format!("({before} + ({behind} - {before}) * ({way} - floor({way})))"))
 }
 
 /// The rows with a value among those that a function is of.
@@ -201,11 +200,7 @@ fn mode(function: &Function, order: &OrderByExpr) -> Option<Expr> {
         return None;
     }
     let filter = function.filter.as_ref().map(|filter| format!(" FILTER (WHERE {filter})"));
-    parsed(&format!("{MODE}({}){}", order.expr, filter.unwrap_or_default()))
-}
-
-pub(super) fn parsed(sql: &str) -> Option<Expr> {
-    Parser::new(&GenericDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
+    expr_of(&format!("{MODE}({}){}", order.expr, filter.unwrap_or_default()))
 }
 
 /// `INTERVAL '1 day 02:30'`, and `INTERVAL '1 02:30' DAY TO MINUTE`.
@@ -239,6 +234,9 @@ fn negated(interval: &Expr) -> Option<Expr> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
     use super::*;
 
     fn rewritten(sql: &str) -> String {

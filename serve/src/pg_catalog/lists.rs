@@ -5,13 +5,11 @@
 //! outside is: the planner would take `price` in `price >= ALL (SELECT price …)` for one and the same.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Value,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, Query, Value,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::rewrite::{cast, text, text_of, value};
+use super::written::{call, query_of};
 use crate::pg::array_elements;
 
 /// What `left op ANY (right)` is, said otherwise.
@@ -56,8 +54,7 @@ fn in_query(left: &Expr, query: &Query, negated: bool) -> Expr {
 /// Calls the one column of `query` as nothing else is called.
 fn call_apart(query: &mut Box<Query>) {
     let sql = format!("SELECT k2_compared FROM ({query}) AS k2_compared_rows (k2_compared)");
-    let parser = Parser::new(&GenericDialect {}).try_with_sql(&sql);
-    if let Ok(apart) = parser.and_then(|mut parser| parser.parse_query()) {
+    if let Some(apart) = query_of(&sql) {
         *query = apart;
     }
 }
@@ -120,24 +117,17 @@ pub(super) fn in_list(expr: &Expr, list: Vec<Expr>, negated: bool) -> Expr {
 pub(super) fn length(function: &Function) -> Expr {
     let length = cast(Expr::Function(function.clone()), DataType::BigInt(None));
     let none = value(Value::Number("0".to_owned(), false));
-    let args = [length, none].map(|it| FunctionArg::Unnamed(FunctionArgExpr::Expr(it)));
-    let list =
-        FunctionArgumentList { duplicate_treatment: None, args: args.into(), clauses: Vec::new() };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("nullif")]),
-        args: FunctionArguments::List(list),
-        ..function.clone()
-    })
+    call("nullif", vec![length, none])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pg_catalog::idioms::parsed;
+    use crate::pg_catalog::written::expr_of;
 
     #[test]
     fn a_list_without_elements_has_no_length() {
-        let Some(Expr::Function(function)) = parsed("array_length(a, 1)") else {
+        let Some(Expr::Function(function)) = expr_of("array_length(a, 1)") else {
             panic!("no function")
         };
         let wanted = "nullif(CAST(array_length(a, 1) AS BIGINT), 0)";

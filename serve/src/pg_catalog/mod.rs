@@ -19,6 +19,7 @@ pub(crate) mod rewrite;
 mod series;
 mod table;
 mod times;
+pub(crate) mod written;
 
 use std::sync::Arc;
 

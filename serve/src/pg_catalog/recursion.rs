@@ -3,8 +3,8 @@
 //! that the second part would not find them.
 
 use datafusion::sql::sqlparser::ast::{Cte, Expr, Ident, Query, SelectItem, SetExpr};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+
+use super::written::query_of;
 
 /// Gives the columns of what is recursive their names where the recursion begins.
 pub(super) fn name_columns(query: &mut Query) {
@@ -21,8 +21,7 @@ fn name_first(cte: &mut Cte) {
     if let SetExpr::Values(_) = **left {
         let listed: Vec<String> = names.iter().map(Ident::to_string).collect();
         let sql = format!("SELECT * FROM ({left}) AS first_rows({})", listed.join(", "));
-        let parsed = Parser::new(&GenericDialect {}).try_with_sql(&sql);
-        if let Ok(first) = parsed.and_then(|mut parser| parser.parse_query()) {
+        if let Some(first) = query_of(&sql) {
             **left = SetExpr::Query(first);
         }
     }

@@ -19,8 +19,6 @@ use datafusion::sql::sqlparser::ast::{
     Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::ast::{Function, JoinConstraint, JoinOperator, visit_relations};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::arrows::rewrite_arrow;
 use super::column_names::name_of;
@@ -32,6 +30,7 @@ use super::numbers::{class_oid, type_oid};
 use super::patterns::{rewrite_escape, rewrite_similar};
 use super::recursion::name_columns;
 use super::times::{rewrite_age, rewrite_zone};
+use super::written::expr_of;
 use super::{INFORMATION_SCHEMA, PG_CATALOG, empty, live};
 use crate::catalog::SCHEMA;
 use crate::pg::{array_elements, hex_digits};
@@ -322,12 +321,9 @@ fn rewrite_subquery(expr: &mut Expr) {
                 && query.limit_clause.is_none()
                 && !is_aggregate(inner)
                 && !select.from.is_empty()
+                && let Some(least) = expr_of(&format!("min({inner})"))
             {
-                let least = format!("min({inner})");
-                let parsed = Parser::new(&GenericDialect {}).try_with_sql(&least);
-                if let Ok(least) = parsed.and_then(|mut parser| parser.parse_expr()) {
-                    *inner = least;
-                }
+                *inner = least;
             }
         }
         _ => {}
@@ -475,8 +471,7 @@ fn number_or_null(number: Option<i64>) -> Expr {
 }
 
 fn call(function: &str, argument: &Expr, rest: &str) -> Option<Expr> {
-    let sql = format!("{function}({argument}{rest})");
-    Parser::new(&GenericDialect {}).try_with_sql(&sql).ok()?.parse_expr().ok()
+    expr_of(&format!("{function}({argument}{rest})"))
 }
 
 #[cfg(test)]

@@ -11,11 +11,10 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Interval, TableAlias, TableAliasColumnDef,
     TableFactor, TimezoneInfo, TypedString, UnaryOperator, Value, ValueWithSpan,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
-use super::idioms::{SERIES, parsed};
+use super::idioms::SERIES;
 use super::rewrite::{cast, last_of, text, text_of};
+use super::written::{expr_of, query_of};
 use crate::seconds::with_seconds;
 
 /// Names the column of a function that makes rows of one, in `FROM`.
@@ -82,8 +81,7 @@ fn rows_of_list(
              FROM ({sql}) AS rows_to_number"
         );
     }
-    let parser = Parser::new(&GenericDialect {}).try_with_sql(&sql);
-    let subquery = parser.and_then(|mut parser| parser.parse_query()).ok()?;
+    let subquery = query_of(&sql)?;
     Some(TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None })
 }
 
@@ -91,7 +89,7 @@ fn rows_of_list(
 pub(super) fn rows_of(expr: &mut Expr) {
     match expr {
         Expr::Function(function) if last_of(&function.name) == SERIES => {
-            if let Some(rows) = parsed(&format!("unnest({function})")) {
+            if let Some(rows) = expr_of(&format!("unnest({function})")) {
                 *expr = rows;
             }
         }
@@ -109,7 +107,7 @@ pub(super) fn rows_of(expr: &mut Expr) {
 /// Texts become what the arguments beside them are, days moments of the zone, and a step that is no
 /// number an interval.
 fn bring_to_one_type(arguments: &mut [FunctionArg]) {
-    let mut exprs: Vec<&mut Expr> = arguments.iter_mut().filter_map(expr_of).collect();
+    let mut exprs: Vec<&mut Expr> = arguments.iter_mut().filter_map(expr_in).collect();
     let [start, stop, step] = &mut exprs[..] else { return };
     let kinds: Vec<DataType> = [moment_of(start), moment_of(stop)].into_iter().flatten().collect();
     // What has a zone says more than what has none.
@@ -136,7 +134,7 @@ fn bring_to_one_type(arguments: &mut [FunctionArg]) {
     }
 }
 
-fn expr_of(argument: &mut FunctionArg) -> Option<&mut Expr> {
+fn expr_in(argument: &mut FunctionArg) -> Option<&mut Expr> {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
@@ -209,9 +207,10 @@ fn is_whole(expr: &Expr) -> bool {
 #[cfg(test)]
 mod tests {
     use datafusion::sql::sqlparser::ast::Statement;
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
 
     use super::super::idioms::rewrite_idioms;
-    use super::*;
 
     fn rewritten(sql: &str) -> String {
         let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).unwrap();

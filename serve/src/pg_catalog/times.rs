@@ -1,12 +1,10 @@
 //! `ts AT TIME ZONE zone` is `timezone(zone, ts)`, as it is in PostgreSQL: the planner takes it for a
 //! cast, which moves no clock. And `age(ts)` is that of the midnight that today began with.
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments};
 
 use super::rewrite::last_of;
+use super::written::{argument, call};
 
 pub(super) fn rewrite_zone(expr: &mut Expr) {
     let Expr::AtTimeZone { timestamp, time_zone } = expr else { return };
@@ -22,26 +20,4 @@ pub(super) fn rewrite_age(function: &mut Function) {
     {
         list.args.insert(0, argument(call("current_date", Vec::new())));
     }
-}
-
-fn call(function: &str, arguments: Vec<Expr>) -> Expr {
-    let list = FunctionArgumentList {
-        duplicate_treatment: None,
-        args: arguments.into_iter().map(argument).collect(),
-        clauses: Vec::new(),
-    };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(function)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
-fn argument(expr: Expr) -> FunctionArg {
-    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
 }

@@ -9,12 +9,11 @@ use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::spans::respelled;
-use crate::rewriting::with_parts_rewritten;
+use crate::rewriting::with_casts_rewritten;
 
 #[derive(Debug)]
 pub(crate) struct Literals;
@@ -25,22 +24,11 @@ impl AnalyzerRule for Literals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        with_parts_rewritten(plan, rewrite)
+        with_casts_rewritten(plan, |text, kind| match said(&text, kind) {
+            Some(other) => Transformed::yes(other),
+            None => Transformed::no(text),
+        })
     }
-}
-
-fn rewrite(expr: Expr) -> Result<Transformed<Expr>> {
-    Ok(match expr {
-        Expr::Cast(Cast { expr: inner, field }) => match said(&inner, field.data_type()) {
-            Some(text) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(text), field })),
-            None => Transformed::no(Expr::Cast(Cast { expr: inner, field })),
-        },
-        Expr::TryCast(TryCast { expr: inner, field }) => match said(&inner, field.data_type()) {
-            Some(text) => Transformed::yes(Expr::TryCast(TryCast { expr: Box::new(text), field })),
-            None => Transformed::no(Expr::TryCast(TryCast { expr: inner, field })),
-        },
-        other => Transformed::no(other),
-    })
 }
 
 /// A text as what it becomes is written, if it is written in another way.

@@ -4,7 +4,6 @@
 //! what is computed of decimals is exact, and a decimal. What is computed of whole numbers is a whole
 //! number. Floats stay floats.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -115,25 +114,11 @@ impl Kind {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Function {
     name: &'static str,
     does: Does,
     signature: Signature,
-}
-
-impl PartialEq for Function {
-    fn eq(&self, other: &Self) -> bool {
-        self.does == other.does
-    }
-}
-
-impl Eq for Function {}
-
-impl Hash for Function {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.does.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Function {

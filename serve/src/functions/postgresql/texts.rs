@@ -1,7 +1,6 @@
 //! Texts: `format`, `md5`, `quote_literal` and `quote_nullable`.
 
 use std::fmt::Write;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -52,25 +51,11 @@ enum Does {
     QuoteOrNull,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Function {
     name: &'static str,
     does: Does,
     signature: Signature,
-}
-
-impl PartialEq for Function {
-    fn eq(&self, other: &Self) -> bool {
-        self.does == other.does
-    }
-}
-
-impl Eq for Function {}
-
-impl Hash for Function {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.does.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Function {

@@ -14,10 +14,10 @@ use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use k2_model::time::NANOS_PER_DAY;
 
-use super::{NANOS_PER_SECOND, answered, clock_of, counts, is_text, out_of_range, rows_of};
+use super::{NANOS_PER_SECOND, answered, clock_of, counts, out_of_range, rows_of};
 
-const NANOS_PER_DAY: i64 = 86_400 * NANOS_PER_SECOND;
 const MONTHS_PER_YEAR: i64 = 12;
 
 pub(super) fn age() -> Arc<ScalarUDF> {
@@ -48,7 +48,7 @@ impl ScalarUDFImpl for Age {
             DataType::Date32 | DataType::Date64 => {
                 Ok(DataType::Timestamp(TimeUnit::Microsecond, None))
             }
-            kind if is_text(kind) || kind.is_null() => {
+            kind if kind.is_string() || kind.is_null() => {
                 Ok(DataType::Timestamp(TimeUnit::Nanosecond, None))
             }
             other => plan_err!("age takes times, and {other} is none"),

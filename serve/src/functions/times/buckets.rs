@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{NANOS_PER_SECOND, is_text};
+use super::NANOS_PER_SECOND;
 use crate::schema::ZONE;
 
 /// The first of January 2000, and the first Monday of it.
@@ -47,14 +47,14 @@ impl ScalarUDFImpl for TimeBucket {
             [width, time, origin] => (width, time, Some(origin)),
             _ => return plan_err!("time_bucket takes a width, a time and, if need be, an origin"),
         };
-        if !matches!(width, DataType::Interval(_)) && !is_text(width) {
+        if !matches!(width, DataType::Interval(_)) && !width.is_string() {
             return plan_err!("{width} is no width of a bucket, which is an interval");
         }
         let zoned = |unit| DataType::Timestamp(unit, Some(ZONE.into()));
         let time = match time {
             DataType::Timestamp(_, _) => time.clone(),
             DataType::Date32 | DataType::Date64 => DataType::Timestamp(TimeUnit::Microsecond, None),
-            time if is_text(time) || time.is_null() => zoned(TimeUnit::Nanosecond),
+            time if time.is_string() || time.is_null() => zoned(TimeUnit::Nanosecond),
             other => return plan_err!("time_bucket takes a time, and {other} is none"),
         };
         // What `date_bin` takes for an origin.

@@ -25,11 +25,11 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature,
 };
 
-use super::spans::spans;
 use super::{
     NANOS_PER_SECOND, SECONDS_PER_DAY, Unit, answered, counts, per_second, rows_of, text_of,
 };
 use crate::functions::guarded::guarded;
+use crate::texts::spans;
 
 /// Digits of a decimal.
 const DIGITS: u8 = 38;

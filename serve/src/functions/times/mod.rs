@@ -30,12 +30,12 @@ use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 pub(crate) use extract::Extracts;
+use k2_model::time::NANOS_PER_SECOND;
 pub(crate) use spans::scaled;
 
 use crate::error::Error;
 
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
-const SECONDS_PER_DAY: i64 = 86_400;
+pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
 
 /// `functions` with those of times as PostgreSQL has them.
 pub(crate) fn with_times(functions: Vec<Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
@@ -100,7 +100,7 @@ impl Unit {
 }
 
 /// How many of `unit` a second has.
-fn per_second(unit: TimeUnit) -> i64 {
+pub(crate) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
@@ -164,8 +164,4 @@ fn text_of(value: &ColumnarValue) -> Option<&str> {
         ColumnarValue::Scalar(scalar) => scalar.try_as_str().flatten(),
         ColumnarValue::Array(_) => None,
     }
-}
-
-fn is_text(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }

@@ -5,13 +5,10 @@
 //! months and days in the words of the language, which here is English.
 
 use chrono::{Datelike, NaiveDate};
+use k2_model::time::{NANOS_PER_MICRO, NANOS_PER_MILLI};
 
 use super::readings::Reading;
 use crate::error::{Error, Result};
-
-/// Nanoseconds in a millisecond and in a microsecond.
-const NANOS_PER_MILLI: i64 = 1_000_000;
-const NANOS_PER_MICRO: i64 = 1_000;
 
 /// A month's or a day's name is filled up to the longest.
 const NAME_LETTERS: usize = 9;

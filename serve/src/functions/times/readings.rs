@@ -9,8 +9,8 @@ use arrow_schema::{DataType, TimeUnit};
 use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use datafusion::common::Result;
 
-use super::spans::spans;
 use super::{NANOS_PER_SECOND, clock_of, counts, out_of_range};
+use crate::texts::spans;
 
 const SECONDS_PER_HOUR: i64 = 3_600;
 

@@ -4,18 +4,17 @@
 //! month becomes days of which it has 30, what is left of a day becomes time. The difference of two
 //! times is a duration, and stays one.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{ArrowPrimitiveType, Float64Type, IntervalMonthDayNanoType};
+use arrow_array::types::{ArrowPrimitiveType, Float64Type};
 use arrow_array::{
     Array, ArrayRef, Float64Array, Int64Array, IntervalMonthDayNanoArray, PrimitiveArray,
 };
 use arrow_buffer::IntervalMonthDayNano;
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, IntervalUnit};
-use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{
@@ -24,27 +23,12 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::{
-    NANOS_PER_SECOND, SECONDS_PER_DAY, answered, counts, out_of_range, per_second, rows_of,
-};
-use crate::functions::arithmetic::written;
+use super::{NANOS_PER_SECOND, SECONDS_PER_DAY, answered, counts, out_of_range, rows_of};
+use crate::functions::arithmetic::Written;
+use crate::texts::spans;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const DAYS_PER_MONTH: f64 = 30.0;
-
-/// Intervals, and durations as such: a day of theirs has 24 hours.
-pub(super) fn spans(array: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
-    let DataType::Duration(unit) = array.data_type() else {
-        return Ok(cast(array, &INTERVAL)?.as_primitive::<IntervalMonthDayNanoType>().clone());
-    };
-    let per = per_second(*unit);
-    let day = SECONDS_PER_DAY * per;
-    let span = |count: i64| -> Result<IntervalMonthDayNano> {
-        let days = i32::try_from(count / day).map_err(|_| out_of_range())?;
-        Ok(IntervalMonthDayNano::new(0, days, count % day * (NANOS_PER_SECOND / per)))
-    };
-    counts(array)?.try_unary::<_, IntervalMonthDayNanoType, DataFusionError>(span)
-}
 
 /// What an operator of an interval and a number is planned as.
 pub(crate) fn scaled(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
@@ -61,32 +45,16 @@ pub(crate) fn scaled(expr: &RawBinaryExpr, left: &DataType, right: &DataType) ->
     let signature = Signature::any(2, Volatility::Immutable);
     let operands = vec![expr.left.clone(), expr.right.clone()];
     let operator = if divides { Operator::Divide } else { Operator::Multiply };
-    let written = written(operator, &operands);
+    let written = Written::new(operator, &operands);
     let function = ScalarUDF::new_from_impl(Scaled { divides, written, signature });
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), operands)))
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Scaled {
     divides: bool,
-    /// As the operator was written, which is what a column of it is called.
-    written: String,
+    written: Written,
     signature: Signature,
-}
-
-/// What is done is the same however its operands were called.
-impl PartialEq for Scaled {
-    fn eq(&self, other: &Self) -> bool {
-        self.divides == other.divides
-    }
-}
-
-impl Eq for Scaled {}
-
-impl Hash for Scaled {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.divides.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Scaled {
@@ -122,7 +90,7 @@ impl ScalarUDFImpl for Scaled {
     }
 
     fn schema_name(&self, _operands: &[Expr]) -> Result<String> {
-        Ok(self.written.clone())
+        Ok(self.written.0.clone())
     }
 }
 

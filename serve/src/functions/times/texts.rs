@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use super::numbers::{Number, NumberTemplate, numbers};
 use super::patterns::Template;
 use super::readings::{Reading, has_date, readings};
-use super::{answered, is_text, refused, rows_of};
+use super::{answered, refused, rows_of};
 
 pub(super) fn to_char() -> Arc<ScalarUDF> {
     let signature = Signature::user_defined(Volatility::Immutable);
@@ -55,7 +55,7 @@ impl ScalarUDFImpl for ToChar {
         let [value, pattern] = arguments else {
             return plan_err!("to_char takes a value and a pattern");
         };
-        if !is_text(pattern) && !pattern.is_null() {
+        if !pattern.is_string() && !pattern.is_null() {
             return plan_err!("to_char takes a text for its pattern, not {pattern}");
         }
         let value = match value {
@@ -67,7 +67,7 @@ impl ScalarUDFImpl for ToChar {
             | DataType::Duration(_) => value.clone(),
             DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
             kind if kind.is_numeric() => kind.clone(),
-            kind if is_text(kind) || kind.is_null() => {
+            kind if kind.is_string() || kind.is_null() => {
                 DataType::Timestamp(TimeUnit::Nanosecond, None)
             }
             other => return plan_err!("to_char takes times and numbers, and {other} is neither"),

@@ -24,8 +24,7 @@ use datafusion::logical_expr::{
 };
 
 use super::{
-    NANOS_PER_SECOND, answered, clock_of, count_of, counts, is_text, out_of_range, refused,
-    rows_of, times,
+    NANOS_PER_SECOND, answered, clock_of, count_of, counts, out_of_range, refused, rows_of, times,
 };
 use crate::error::Error;
 use crate::schema::{ZONE, nanos};
@@ -147,7 +146,7 @@ impl ScalarUDFImpl for AtTimeZone {
         let [zone, time] = arguments else { return plan_err!("timezone takes a zone and a time") };
         let zone = match zone {
             DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
-            zone if is_text(zone) || zone.is_null() => DataType::Utf8,
+            zone if zone.is_string() || zone.is_null() => DataType::Utf8,
             other => return plan_err!("{other} is no time zone"),
         };
         Ok(vec![zone, as_time(time)?])
@@ -213,7 +212,7 @@ fn as_time(kind: &DataType) -> Result<DataType> {
         DataType::Date32 | DataType::Date64 => {
             Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(ZONE.into())))
         }
-        kind if is_text(kind) || kind.is_null() => Ok(nanos()),
+        kind if kind.is_string() || kind.is_null() => Ok(nanos()),
         other => plan_err!("{other} is no time"),
     }
 }
